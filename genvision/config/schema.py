@@ -1,0 +1,150 @@
+"""The configuration as frozen dataclasses: types, units in the names, ranges. Values live in `configs/*.yaml`.
+
+No torch import here or anywhere under `genvision.config`: a typo must answer at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from omegaconf import MISSING
+
+Role = Literal["encoder", "decoder", "denoiser", "predictor"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    name: str = MISSING  # a named set, or "folder" with `path`
+    path: str | None = None  # folder: class subfolders as labels, or images directly below
+    root: str | None = None  # where torchvision's sets lie; None: $GENVISION_DATA, then Debian's folder, then ~/.cache
+    download: bool = MISSING
+    height: int | None = None  # None: the set's own size (folder: required)
+    width: int | None = None
+    channels: int | None = None
+    labels: bool = MISSING  # False makes the family unconditional
+    flip: bool = MISSING  # random horizontal flips in training
+    crop_padding: int = MISSING  # random crops after reflection padding of so many pixels
+    validation_fraction: float = MISSING  # of the training split, held out by a fixed permutation
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    name: Literal["vae"] = "vae"
+    latent_channels: int = MISSING
+    downsample: int = MISSING  # pixels per latent cell and side
+    likelihood: Literal["categorical", "logistic_mixture"] = MISSING
+    mixtures: int = MISSING  # components of the logistic mixture
+    beta: float = MISSING  # weight of the KL term
+    beta_warmup_steps: int = MISSING
+    pixels: Literal["mean", "sample"] = MISSING  # what a generated image shows: the decoder's mean or a draw
+
+
+@dataclass(frozen=True)
+class AutoregressiveConfig:
+    name: Literal["autoregressive"] = "autoregressive"
+    likelihood: Literal["categorical", "logistic_mixture"] = MISSING
+    mixtures: int = MISSING
+    label_dropout: float = MISSING
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    name: Literal["diffusion"] = "diffusion"
+    path: Literal["flow", "cosine"] = MISSING
+    prediction: Literal["velocity", "epsilon", "v", "x0"] = MISSING
+    times: Literal["logit_normal", "uniform"] = MISSING
+    label_dropout: float = MISSING
+
+
+FAMILY_CONFIGS = {"vae": VAEConfig, "autoregressive": AutoregressiveConfig, "diffusion": DiffusionConfig}
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """One role of the family: which backbone serves it, the stem's patch, and the trunk's name and options."""
+
+    backbone: str = MISSING
+    patch: int = 1  # pixels per token and side at the stem; encoders and decoders take family.downsample instead
+    trunk: dict[str, Any] = field(default_factory=dict)  # {"name": ..., options of that trunk}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    steps: int | None = None  # exactly one of steps, images, minutes
+    images: int | None = None
+    minutes: float | None = None  # frozen into steps once the first ones are measured
+    batch_size: int = MISSING  # examples per optimizer step over all processes
+    micro_batch_size: int | None = None  # per process and backward pass; None: no accumulation
+    learning_rate: float = MISSING
+    warmup_steps: int = MISSING
+    schedule: Literal["constant", "cosine", "linear"] = MISSING
+    weight_decay: float = MISSING
+    betas: tuple[float, float] = MISSING
+    clip_norm: float = MISSING
+    seed: int = MISSING
+    precision: Literal["auto", "no", "bf16", "fp16"] = MISSING
+    save_every_steps: int = MISSING
+    keep_checkpoints: int = MISSING
+    validate_every_steps: int = MISSING  # 0: only at the end
+    validation_images: int = MISSING
+    init_from: str | None = None  # run folder or exported model whose weights to start from
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    every_steps: int = MISSING
+    grid_every_steps: int = MISSING  # 0: no grids while training
+    tensorboard: bool = MISSING
+
+
+@dataclass(frozen=True)
+class EmaConfig:
+    decay: float = MISSING
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    num_images: int = MISSING  # drawn at the end of training
+    seed: int = MISSING
+    steps: int = MISSING  # solver steps of a diffusion sampler
+    scheduler: str = MISSING
+    guidance: float = MISSING  # 1: none
+    chunk_size: int = MISSING  # images drawn together; part of the protocol
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    num_images: int = MISSING  # 0: no score
+    reference: str | None = None  # NAME[:split] or folder:PATH; None: the training set's test split
+    extractor: str = MISSING
+    extractor_weights: str | None = None
+    every_steps: int = MISSING  # 0: only at the end
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    dir: str = MISSING
+    name: str | None = None  # None: a numbered default
+    threads: int | None = None  # CPU threads per process; None: all cores shared evenly
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run. `family`, `data` and the four roles are resolved; `backbone` and `size` say what they came from."""
+
+    backbone: str = MISSING
+    size: str = MISSING
+    family: Any = MISSING  # one of FAMILY_CONFIGS
+    data: DataConfig = field(default_factory=DataConfig)
+    trunk: dict[str, Any] = field(default_factory=dict)  # options put on the trunk of every role
+    encoder: NetworkConfig | None = None
+    decoder: NetworkConfig | None = None
+    denoiser: NetworkConfig | None = None
+    predictor: NetworkConfig | None = None
+    train: TrainConfig = field(default_factory=TrainConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    ema: EmaConfig = field(default_factory=EmaConfig)
+    sample: SampleConfig = field(default_factory=SampleConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    run: RunConfig = field(default_factory=RunConfig)

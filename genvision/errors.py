@@ -1,0 +1,39 @@
+"""The errors a user can meet: one line each (what, where, what to do) and the exit code that goes with it."""
+
+from __future__ import annotations
+
+
+class GenvisionError(Exception):
+    """Base of every error that the command line prints as one line; `exit_code` is what the process returns."""
+
+    exit_code = 1
+
+
+class ConfigError(GenvisionError):
+    """A key, value or argument is wrong, or the asked cell cannot be built."""
+
+    exit_code = 2
+
+
+class DataError(GenvisionError):
+    """A dataset, an image, a reference or an extractor is missing, damaged or of the wrong count."""
+
+    exit_code = 3
+
+
+class RunError(GenvisionError):
+    """A run folder, checkpoint or exported model is missing, damaged or refused."""
+
+    exit_code = 4
+
+
+class NonFiniteError(GenvisionError):
+    """A loss, gradient or sample is not finite."""
+
+    exit_code = 5
+
+
+class StorageError(GenvisionError):
+    """Writing or reading failed: disk full, permission, I/O."""
+
+    exit_code = 6

@@ -1,0 +1,133 @@
+"""What every family offers: a loss per example, samples as uint8, and a log-likelihood where it has one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from genvision.config.schema import Config
+from genvision.errors import ConfigError, NonFiniteError
+from genvision.probability.randomness import Stream, uniform
+from genvision.probability.units import nats_to_bits_per_dim
+from genvision.spec import Batch, Draw, ImageSpec
+
+Likelihood = Literal["exact", "bound", "estimate"]
+
+
+def chunks(n: int, size: int) -> Iterator[Tensor]:
+    """Image indices 0..n-1 in fixed global chunks: every chunk has `size` slots, so the last one may pass n.
+
+    Rows of a batch are bit-equal only at equal batch size, so a chunk is never cut before it is drawn.
+    """
+    return (torch.arange(start, start + size) for start in range(0, n, size))
+
+
+class Family(nn.Module):
+    """An objective and a sampler around built networks. uint8 in, uint8 out; normalisation happens inside.
+
+    spec      geometry of the images
+    networks  {role: network} for each of `roles`
+    options   the family's own configuration
+    """
+
+    roles: tuple[str, ...] = ()
+    likelihood: Likelihood | None = None  # what `bits_per_dim` is; None: it has none
+    sample_options: tuple[str, ...] = ()  # the keys of `config.sample` that its sampler takes
+
+    def __init__(self, spec: ImageSpec, networks: Mapping[str, nn.Module], options: Any) -> None:
+        super().__init__()
+        self.spec, self.options = spec, options
+        for role in self.roles:
+            self.add_module(role, networks[role])
+
+    @staticmethod
+    def network_options(config: Config) -> Mapping[str, dict]:
+        """{role: what its network's constructor takes beside spec and trunk}."""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights: float32, or float64 in tests that need exactness."""
+        return next(self.parameters()).dtype
+
+    def loss(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """Per-example terms, every value (B,), unreduced; "loss" is what training minimises."""
+        raise NotImplementedError
+
+    def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """`loss`, under the name that DistributedDataParallel's hooks see."""
+        return self.loss(batch, draw)
+
+    def log_prob(self, batch: Batch, draw: Draw) -> Tensor:
+        """(B,) nats; a lower bound where `likelihood` is "bound"."""
+        raise NotImplementedError
+
+    def bits_per_dim(self, batch: Batch, draw: Draw) -> Tensor:
+        """(B,) bits per dimension of the 8-bit images (an upper bound where `likelihood` is "bound")."""
+        return nats_to_bits_per_dim(-self.log_prob(batch, draw), self.spec)
+
+    def sample(
+        self, n: int, *, labels: Tensor | None = None, seed: int = 0, chunk_size: int = 64, **options
+    ) -> Tensor:
+        """n images (n,C,H,W) uint8. Image k depends on (seed, k, its label, chunk_size, options) alone.
+
+        labels   (n,) int64 below classes; None: k mod classes. ConfigError where the family has no such label
+        options  of the family's own sampler: the keys named in `sample_options`
+        """
+        labels = self.check_labels(labels, n)
+        drawn = [self.sample_chunk(slots, labels, seed, **options) for slots in chunks(n, chunk_size)]
+        return torch.cat(drawn)[:n]
+
+    def check_labels(self, labels: Tensor | None, n: int) -> Tensor | None:
+        """(n,) labels of n images: the given ones, or k mod classes; None where the family is unconditional."""
+        if not self.spec.classes:
+            if labels is not None:
+                raise ConfigError("labels were given, but the model was trained without; leave them out")
+            return None
+        if labels is None:
+            return torch.arange(n) % self.spec.classes
+        if len(labels) != n or labels.min() < 0 or labels.max() >= self.spec.classes:
+            raise ConfigError(f"labels must be {n} numbers from 0 to {self.spec.classes - 1}; got {len(labels)}")
+        return labels
+
+    @torch.no_grad()
+    def sample_chunk(self, slots: Tensor, labels: Tensor | None, seed: int, **options) -> Tensor:
+        """The images with the global indices `slots`, in eval mode and in the model's own precision.
+
+        slots   (B,) int64 indices; those past the end of `labels` are padding and get its last entry
+        labels  (n,) int64 of all images, as `check_labels` returns them; None where the family is unconditional
+        Raises NonFiniteError instead of turning a NaN into a black pixel.
+        """
+        device = next(self.parameters()).device
+        y = None if labels is None else labels[slots.clamp(max=len(labels) - 1)].to(device)
+        was_training = self.training
+        self.eval()
+        try:
+            return self._sample(Draw(seed, 0, slots.to(device)), y, **options).cpu()
+        finally:
+            self.train(was_training)
+
+    def _sample(self, draw: Draw, y: Tensor | None, **options) -> Tensor:
+        """The images (B,C,H,W) uint8 of `draw.slots`; y (B,) or None."""
+        raise NotImplementedError
+
+    def network_evaluations(self, **options) -> int:
+        """How many times a network runs for one image of `sample` with these options."""
+        raise NotImplementedError
+
+
+def drop_labels(labels: Tensor | None, classes: int, p_drop: float, draw: Draw) -> Tensor | None:
+    """Labels (B,) with a share p_drop replaced by the label `classes`, "no label"; drawn once per example."""
+    if labels is None or not p_drop:
+        return labels
+    return torch.where(uniform(draw, Stream.LABELS) < p_drop, classes, labels)
+
+
+def require_finite(x: Tensor, what: str) -> Tensor:
+    """x itself, or NonFiniteError naming what went wrong."""
+    if not torch.isfinite(x).all():
+        raise NonFiniteError(f"{what} is not finite: the weights have diverged; train again with a lower learning rate")
+    return x

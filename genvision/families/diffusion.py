@@ -1,0 +1,96 @@
+"""The diffusion family: learn to denoise along a path, sample by integrating back (Ho et al. 2020; Lipman et al. 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.special import ndtri
+
+from genvision.config.schema import Config, DiffusionConfig
+from genvision.errors import ConfigError
+from genvision.families.base import Family, drop_labels, require_finite
+from genvision.families.schedulers import SCHEDULER_OUTPUT, make_scheduler, solve
+from genvision.probability.path import PATHS
+from genvision.probability.randomness import Stream, generator, normal, uniform
+from genvision.probability.units import to_pixels, to_unit
+from genvision.spec import Batch, Draw, ImageSpec
+
+
+class Diffusion(Family):
+    """A denoiser trained on one path with one prediction type; any scheduler that serves the path samples from it."""
+
+    roles = ("denoiser",)
+    sample_options = ("steps", "scheduler", "guidance")
+    options: DiffusionConfig
+
+    def __init__(self, spec: ImageSpec, networks: Mapping, options: DiffusionConfig) -> None:
+        super().__init__(spec, networks, options)
+        self.path = PATHS[options.path]
+        if options.prediction not in self.path.predictions:
+            raise ConfigError(
+                f"family.prediction={options.prediction} is not defined on family.path={options.path}; "
+                f"use one of {', '.join(self.path.predictions)}"
+            )
+
+    @staticmethod
+    def network_options(config: Config) -> Mapping[str, dict]:
+        return {"denoiser": {"patch": config.denoiser.patch}}
+
+    def times(self, draw: Draw) -> Tensor:
+        """Training times (B,) in (0,1): uniform, or logit-normal (Esser et al. 2024, section 3.1)."""
+        u = uniform(draw, Stream.TIMES).clamp(1e-5, 1 - 1e-5)
+        return u if self.options.times == "uniform" else torch.sigmoid(ndtri(u))
+
+    def loss(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        x0 = to_unit(batch.images, self.spec.levels, self.dtype)
+        t = self.times(draw).to(self.dtype)
+        eps = normal(draw, Stream.NOISE, *self.spec.shape).to(self.dtype)
+        point = self.path.at(x0, eps, t, self.options.prediction)
+        y = drop_labels(batch.labels, self.spec.classes, self.options.label_dropout, draw)
+        output = self.denoiser(point.xt, self.path.fed_time(t), y)
+        return {"loss": (output.float() - point.target.float()).square().flatten(1).mean(1)}
+
+    def denoise(self, y: Tensor | None, guidance: float) -> Callable[[Tensor, Tensor], Tensor]:
+        """A function (xt, t) -> what the path's schedulers expect, guidance and prediction type resolved.
+
+        Guidance w extrapolates from the prediction without a label: u + w (c - u) (Ho & Salimans 2022, equation 6
+        with w = 1 + their weight).
+        """
+        wanted, prediction, path = SCHEDULER_OUTPUT[self.path.name], self.options.prediction, self.path
+
+        def predict(xt: Tensor, t: Tensor) -> Tensor:
+            fed = path.fed_time(t)
+            if y is None or guidance == 1:
+                return self.denoiser(xt, fed, y)
+            both = torch.cat([y, torch.full_like(y, self.spec.classes)])
+            conditional, unconditional = self.denoiser(xt.repeat(2, 1, 1, 1), fed.repeat(2), both).chunk(2)
+            return unconditional + guidance * (conditional - unconditional)
+
+        def denoise(xt: Tensor, t: Tensor) -> Tensor:
+            output = predict(xt.to(self.dtype), t.to(self.dtype)).to(xt.dtype)
+            if prediction == wanted:
+                return output
+            x0, eps = path.x0_eps(xt, output, t, prediction)
+            return eps - x0 if wanted == "velocity" else eps
+
+        return denoise
+
+    def _sample(
+        self, draw: Draw, y: Tensor | None, *, steps: int = 50, scheduler: str = "euler", guidance: float = 1.0
+    ) -> Tensor:
+        noise = normal(draw, Stream.SAMPLE + Stream.NOISE, *self.spec.shape)
+        solver = make_scheduler(scheduler, self.path, steps)
+        x = solve(solver, self.path, self.denoise(y, guidance), noise, solver_generators(draw))
+        return to_pixels(require_finite(x, "the sampler's output"), self.spec.levels)
+
+    def network_evaluations(self, *, steps: int = 50, scheduler: str = "euler", guidance: float = 1.0) -> int:
+        passes = 2 if self.spec.classes and guidance != 1 else 1
+        return passes * len(make_scheduler(scheduler, self.path, steps).timesteps)
+
+
+def solver_generators(draw: Draw) -> list[torch.Generator]:
+    """One generator per image for schedulers that add noise, seeded from the image's own stream."""
+    seeds = (generator(draw.seed, Stream.SAMPLE + Stream.SOLVER, slot=slot) for slot in draw.slots.tolist())
+    return [torch.Generator().manual_seed(int(g.integers(2**63))) for g in seeds]

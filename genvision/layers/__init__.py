@@ -1,0 +1,1 @@
+"""Building blocks of trunks and networks: mixings, blocks, embeddings, stems and heads."""

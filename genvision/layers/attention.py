@@ -1,0 +1,63 @@
+"""Self-attention over tokens, full or causal, with optional 2-D rotary positions."""
+
+from __future__ import annotations
+
+import torch
+from diffusers.models.embeddings import apply_rotary_emb, get_2d_rotary_pos_embed
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genvision.errors import ConfigError
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention (B,T,D) -> (B,T,D) (Vaswani et al. 2017, section 3.2).
+
+    width       D, a multiple of head_width
+    head_width  channels per head
+    causal      token i attends to tokens <= i only:    1 . . .
+                                                        1 1 . .
+                                                        1 1 1 .
+                                                        1 1 1 1
+    rotary      (h, w) token grid for 2-D rotary positions (Su et al. 2021), or None
+    prefix      tokens before the grid (a class token) that stay unrotated
+    dropout     of the attention weights, in training only
+    """
+
+    def __init__(
+        self,
+        width: int,
+        head_width: int,
+        *,
+        causal: bool = False,
+        rotary: tuple[int, int] | None = None,
+        prefix: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if width % head_width:
+            raise ConfigError(f"trunk.width={width} is not a multiple of trunk.head_width={head_width}; change one")
+        self.head_width, self.causal, self.dropout = head_width, causal, dropout
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        cos, sin = _rotation(head_width, rotary, prefix) if rotary else (None, None)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+
+    def forward(self, h: Tensor) -> Tensor:
+        q, k, v = rearrange(self.qkv(h), "b t (three n d) -> three b n t d", three=3, d=self.head_width)
+        if self.cos is not None:
+            q, k = (apply_rotary_emb(x, (self.cos, self.sin)).to(v.dtype) for x in (q, k))
+        p_drop = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal, dropout_p=p_drop)
+        return self.out(rearrange(mixed, "b n t d -> b t (n d)"))
+
+
+def _rotation(head_width: int, grid: tuple[int, int], prefix: int) -> tuple[Tensor, Tensor]:
+    """cos and sin (prefix + h*w, head_width); half of the channels rotate with the row, half with the column."""
+    if head_width % 4:
+        raise ConfigError(f"trunk.head_width={head_width} must be a multiple of 4 for trunk.position=rotary")
+    cos, sin = get_2d_rotary_pos_embed(head_width, ((0, 0), grid), grid, output_type="pt")
+    still = torch.ones(prefix, head_width), torch.zeros(prefix, head_width)
+    return torch.cat([still[0], cos.float()]), torch.cat([still[1], sin.float()])

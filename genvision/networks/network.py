@@ -1,0 +1,46 @@
+"""What the four roles share: the trunk's grid, its stem and head, and the geometry check."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from genvision.errors import ConfigError
+from genvision.layers.embedding import Conditioner
+from genvision.layers.resample import HEADS, STEMS
+from genvision.spec import ImageSpec
+from genvision.trunks import TRUNKS
+
+
+def grid_of(spec: ImageSpec, patch: int) -> tuple[int, int]:
+    """(h, w) tokens of an image cut into patch x patch pixels; ConfigError naming size and patch if it does not fit."""
+    if spec.height % patch or spec.width % patch:
+        raise ConfigError(
+            f"images of {spec.height}x{spec.width} pixels cannot be cut into {patch}x{patch} patches; "
+            "choose a size divisible by the patch (data.height, data.width) or another patch"
+        )
+    return spec.height // patch, spec.width // patch
+
+
+def make_stem(trunk: dict, c_in: int, patch: int) -> nn.Module:
+    """The way into a trunk that fits it: patches, or overlapping strided convolutions."""
+    return STEMS[TRUNKS[trunk["name"]].stem](c_in, trunk["width"], patch)
+
+
+def make_head(trunk: dict, c_out: int, patch: int) -> nn.Module:
+    """The way out of a trunk that fits it: one linear map per token, or resize convolutions."""
+    return HEADS[TRUNKS[trunk["name"]].stem](trunk["width"], c_out, patch)
+
+
+def make_conditioner(trunk: dict, spec: ImageSpec, *, time: bool = False) -> Conditioner:
+    """The conditioning vector, as wide as the trunk."""
+    return Conditioner(trunk["width"], spec.classes, time=time)
+
+
+def run_trunk(trunk: nn.Module, h: Tensor, cond: Tensor) -> Tensor:
+    """Hand h (B,H,W,D) to the trunk in the memory format it is fastest in."""
+    if trunk.channels_last:
+        return trunk(h.contiguous(), cond)
+    x = rearrange(h, "b h w d -> b d h w").contiguous(memory_format=torch.contiguous_format)
+    return trunk(rearrange(x, "b d h w -> b h w d"), cond)

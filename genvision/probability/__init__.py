@@ -1,0 +1,1 @@
+"""Units, randomness, likelihoods and noise paths: the mathematics shared by all families."""

@@ -1,0 +1,136 @@
+"""Likelihoods of integer pixels: features (B,D,H,W) -> a distribution over (B,C,H,W), channel after channel.
+
+The channels of a pixel are not independent: p(x_0, .., x_{C-1} | h) = prod_c p(x_c | h, x_{<c}). Each head turns the
+features, plus an embedding of the channels before, into the parameters of one channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from einops import rearrange, reduce
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genvision.errors import ConfigError
+from genvision.probability.units import to_unit
+from genvision.spec import ImageSpec
+
+
+class LikelihoodHead(nn.Module):
+    """Base of the heads: conditions channel c on the channels before it; subclasses name the distribution.
+
+    n_params  parameters per channel and pixel (P)
+    """
+
+    def __init__(self, width: int, spec: ImageSpec, n_params: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.before = nn.ModuleList(nn.Embedding(spec.levels, width) for _ in range(spec.channels - 1))
+        self.project = nn.ModuleList(nn.Linear(width, n_params) for _ in range(spec.channels))
+        for table in self.before:
+            nn.init.normal_(table.weight, std=0.02)
+
+    def params(self, h: Tensor, x: Tensor) -> Tensor:
+        """h (B,D,H,W), x (B,C,H,W) integers -> (B,C,H,W,P) float32; block c depends on the channels x_{<c} only."""
+        h = rearrange(h, "b d h w -> b h w d")
+        blocks = []
+        for c, project in enumerate(self.project):
+            blocks.append(project(F.silu(h)).float())
+            if c < len(self.before):
+                h = h + self.before[c](x[:, c].long())
+        return torch.stack(blocks, 1)
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        """(B,) nats of the whole image."""
+        log_p = self.log_pmf_at(params, x.long())
+        return reduce(log_p, "b c h w -> b", "sum")
+
+    def log_pmf_at(self, params: Tensor, x: Tensor) -> Tensor:
+        """params (...,P), integers x (...) -> log-probability of each value (...)."""
+        raise NotImplementedError
+
+    def cdf(self, params: Tensor) -> Tensor:
+        """params (...,P) -> (...,V) probability of each level or a lower one; the last entry is 1 up to rounding."""
+        raise NotImplementedError
+
+    def sample(self, h: Tensor, u: Tensor) -> Tensor:
+        """h (B,D,H,W), u (B,C,H,W) uniforms in [0,1) -> (B,C,H,W) uint8, by inverting the CDF of each channel."""
+        return self._channel_by_channel(h, lambda cdf, c: (cdf <= u[:, c, ..., None]).sum(-1))
+
+    def mean(self, h: Tensor) -> Tensor:
+        """h (B,D,H,W) -> (B,C,H,W) uint8: the expected value of each channel, given those of the channels before.
+
+        E[x] is the sum of P(x > v) over all levels v but the last.
+        """
+        return self._channel_by_channel(h, lambda cdf, c: (1 - cdf[..., :-1]).sum(-1).round())
+
+    def _channel_by_channel(self, h: Tensor, choose: Callable[[Tensor, int], Tensor]) -> Tensor:
+        x = torch.zeros(len(h), self.spec.channels, *h.shape[2:], dtype=torch.long, device=h.device)
+        for c in range(self.spec.channels):
+            cdf = self.cdf(self.params(h, x)[:, c])
+            x[:, c] = choose(cdf, c).clamp(0, self.spec.levels - 1).long()
+        return x.to(torch.uint8)
+
+
+class Categorical(LikelihoodHead):
+    """One logit per level: no assumption at all (van den Oord et al. 2016, PixelRNN, section 3.4)."""
+
+    def __init__(self, width: int, spec: ImageSpec, mixtures: int = 0) -> None:
+        super().__init__(width, spec, spec.levels)
+
+    def log_pmf_at(self, params: Tensor, x: Tensor) -> Tensor:
+        return -F.cross_entropy(params.flatten(0, -2), x.flatten(), reduction="none").view(x.shape)
+
+    def cdf(self, params: Tensor) -> Tensor:
+        return params.softmax(-1).cumsum(-1)
+
+
+class LogisticMixture(LikelihoodHead):
+    """A mixture of logistics, integrated over each level's bin (Salimans et al. 2017, PixelCNN++, section 2.1).
+
+    P = 3 * mixtures: logits, means and log-scales in units of the [-1, 1] image; the two end levels take the tails.
+    """
+
+    def __init__(self, width: int, spec: ImageSpec, mixtures: int) -> None:
+        super().__init__(width, spec, 3 * mixtures)
+        for project in self.project:  # spread the means over [-1, 1] so that no component starts idle
+            with torch.no_grad():
+                project.bias.view(3, mixtures)[1] = torch.linspace(-1, 1, mixtures + 2)[1:-1]
+                project.bias.view(3, mixtures)[2] = -2.0
+
+    def log_pmf_at(self, params: Tensor, x: Tensor) -> Tensor:
+        levels = self.spec.levels
+        log_weights, means, log_scales = self._components(params)
+        centre, half = to_unit(x, levels, params.dtype)[..., None], 1 / (levels - 1)
+        upper = (centre + half - means) * torch.exp(-log_scales)
+        lower = (centre - half - means) * torch.exp(-log_scales)
+        # sigmoid(upper) - sigmoid(lower) = sigmoid(upper) sigmoid(-lower) (1 - exp(lower - upper)): no cancellation
+        width = (upper - lower).clamp(min=1e-6)
+        inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-width))
+        first, last = (x == 0)[..., None], (x == levels - 1)[..., None]
+        log_mass = torch.where(first, F.logsigmoid(upper), torch.where(last, F.logsigmoid(-lower), inside))
+        return torch.logsumexp(log_weights + log_mass, -1)
+
+    def cdf(self, params: Tensor) -> Tensor:
+        levels = self.spec.levels
+        log_weights, means, log_scales = (p[..., None, :] for p in self._components(params))
+        edges = to_unit(torch.arange(levels, device=params.device), levels, params.dtype) + 1 / (levels - 1)
+        below = (log_weights.exp() * torch.sigmoid((edges[:, None] - means) * torch.exp(-log_scales))).sum(-1)
+        return torch.cat([below[..., :-1], torch.ones_like(below[..., -1:])], -1)
+
+    def _components(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(...,3K) -> log weights, means, log scales (...,K); a scale under e^-7 would fit inside one bin of 256."""
+        logits, means, log_scales = rearrange(params, "... (three k) -> three ... k", three=3)
+        return logits.log_softmax(-1), means, log_scales.clamp(min=-7)
+
+
+LIKELIHOODS = {"categorical": Categorical, "logistic_mixture": LogisticMixture}
+
+
+def make_likelihood(options: dict, width: int, spec: ImageSpec) -> LikelihoodHead:
+    """The head {"name": ..., "mixtures": ...} on features of the given width."""
+    if options["name"] not in LIKELIHOODS:
+        raise ConfigError(f"family.likelihood={options['name']} is unknown; likelihoods are {', '.join(LIKELIHOODS)}")
+    return LIKELIHOODS[options["name"]](width, spec, options["mixtures"])

@@ -1,0 +1,21 @@
+"""Trunks by name. Every one maps h (B,H,W,D) and cond (B,D) to (B,H,W,D)."""
+
+from __future__ import annotations
+
+from genvision.errors import ConfigError
+from genvision.trunks.conv import ConvTrunk
+from genvision.trunks.mixer import MixerTrunk
+from genvision.trunks.pixelcnn import PixelCNNTrunk
+from genvision.trunks.unet import UNetTrunk
+from genvision.trunks.vit import ViTTrunk
+
+TRUNKS = {"conv": ConvTrunk, "unet": UNetTrunk, "pixelcnn": PixelCNNTrunk, "vit": ViTTrunk, "mixer": MixerTrunk}
+
+
+def make_trunk(options: dict, grid: tuple[int, int], *, causal: bool = False):
+    """The trunk {"name": ..., options} on a token grid (h, w), in its causal form where asked."""
+    options = dict(options)
+    name = options.pop("name")
+    if name not in TRUNKS:
+        raise ConfigError(f"trunk.name={name} is unknown; trunks are {', '.join(TRUNKS)}")
+    return TRUNKS[name](grid, **({"causal": True} if causal else {}), **options)

@@ -1,0 +1,89 @@
+"""The U-Net trunk: an hourglass of residual convolution blocks with skips (Ronneberger et al. 2015; Ho et al. 2020)."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genvision.layers.attention import Attention
+from genvision.layers.residual import ResidualBlock, group_norm
+
+
+class SpatialAttention(nn.Module):
+    """x (B,C,H,W) -> (B,C,H,W): normalised self-attention over all positions, beside a skip."""
+
+    def __init__(self, channels: int, head_width: int) -> None:
+        super().__init__()
+        self.norm, self.attention = group_norm(channels), Attention(channels, head_width)
+        nn.init.zeros_(self.attention.out.weight)
+        nn.init.zeros_(self.attention.out.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.attention(rearrange(self.norm(x), "b c h w -> b (h w) c"))
+        return x + rearrange(tokens, "b (h w) c -> b c h w", h=x.shape[2])
+
+
+class UNetTrunk(nn.Module):
+    """h (B,H,W,D), cond (B,D) -> (B,H,W,D), for any H and W: 28 -> 14 -> 7 -> 4 and back to the size of each skip.
+
+    Every block on the way down leaves a skip that its mirror on the way up concatenates. Self-attention sits between
+    two blocks at the coarsest level. Options as in `genvision.config.trunks.UNetTrunkConfig`; works in (B,D,H,W)
+    memory for the reason given in `ConvTrunk`.
+    """
+
+    stem = "conv"
+    channels_last = False
+
+    def __init__(
+        self,
+        grid: tuple[int, int],
+        *,
+        width: int,
+        multipliers: tuple[int, ...],
+        depth: int,
+        attention: bool,
+        head_width: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.width = width
+        widths, cond_width = [width * m for m in multipliers], 4 * width
+        self.cond = nn.Sequential(nn.Linear(width, cond_width), nn.SiLU(), nn.Linear(cond_width, cond_width))
+
+        def block(c_in: int, c_out: int) -> ResidualBlock:
+            return ResidualBlock(c_in, c_out, cond_width, dropout=dropout)
+
+        self.down, self.reduce = nn.ModuleList(), nn.ModuleList()
+        self.up, self.expand = nn.ModuleList(), nn.ModuleList()
+        c = width
+        for level, c_level in enumerate(widths):
+            if level:
+                self.reduce.append(nn.Conv2d(c, c, 3, stride=2, padding=1))
+            self.down.append(nn.ModuleList(block(c if i == 0 else c_level, c_level) for i in range(depth)))
+            c = c_level
+        mixing = SpatialAttention(c, head_width) if attention else nn.Identity()
+        self.middle = nn.ModuleList([block(c, c), mixing, block(c, c)])
+        for level, c_level in reversed(list(enumerate(widths))):
+            self.up.append(nn.ModuleList(block((c if i == 0 else c_level) + c_level, c_level) for i in range(depth)))
+            c = c_level
+            if level:
+                self.expand.append(nn.Conv2d(c, c, 3, padding=1))
+        self.out = nn.Sequential(group_norm(c), nn.SiLU(), nn.Conv2d(c, width, 1))
+
+    def forward(self, h: Tensor, cond: Tensor) -> Tensor:
+        x, cond, skips = rearrange(h, "b h w d -> b d h w"), self.cond(F.silu(cond)), []
+        for level, blocks in enumerate(self.down):
+            x = self.reduce[level - 1](x) if level else x
+            for block in blocks:
+                x = block(x, cond)
+                skips.append(x)
+        first, mixing, last = self.middle
+        x = last(mixing(first(x, cond)), cond)
+        for level, blocks in enumerate(self.up):
+            if level:
+                x = self.expand[level - 1](F.interpolate(x, size=skips[-1].shape[2:]))
+            for block in blocks:
+                x = block(torch.cat([x, skips.pop()], 1), cond)
+        return rearrange(self.out(x), "b d h w -> b h w d")
