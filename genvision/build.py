@@ -13,6 +13,7 @@ from genvision.errors import ConfigError
 from genvision.families import FAMILIES, Family
 from genvision.layers.masked import count_parameters
 from genvision.networks import NETWORKS
+from genvision.networks.network import grid_of
 from genvision.spec import Batch, Draw, ImageSpec
 
 
@@ -41,6 +42,12 @@ def _network(role: str, trunk: dict, spec: ImageSpec, options: dict) -> torch.nn
         serving = ", ".join(name for name, roles in TRUNK_ROLES.items() if role in roles)
         raise ConfigError(f"{role}.trunk.name={trunk['name']} cannot serve as {role}; trunks that can: {serving}")
     return NETWORKS[role](spec=spec._asdict(), trunk_config=dict(trunk), **options)
+
+
+def grids(config: Config, spec: ImageSpec) -> dict[str, tuple[int, int]]:
+    """(h, w) tokens on which each role's trunk works."""
+    family = FAMILIES[config.family.name]
+    return {role: grid_of(spec, options.get("patch", 1)) for role, options in family.network_options(config).items()}
 
 
 def cost(config: Config, spec: ImageSpec) -> Cost:

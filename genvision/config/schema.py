@@ -81,7 +81,7 @@ class TrainConfig:
     schedule: Literal["constant", "cosine", "linear"] = MISSING
     weight_decay: float = MISSING
     betas: tuple[float, float] = MISSING
-    clip_norm: float = MISSING
+    clip_norm: float = MISSING  # global norm of the gradient; 0: not clipped
     seed: int = MISSING
     precision: Literal["auto", "no", "bf16", "fp16"] = MISSING
     save_every_steps: int = MISSING
@@ -95,6 +95,7 @@ class TrainConfig:
 class LogConfig:
     every_steps: int = MISSING
     grid_every_steps: int = MISSING  # 0: no grids while training
+    grid_images: int = MISSING
     tensorboard: bool = MISSING
 
 

@@ -70,9 +70,14 @@ class Diffusion(Family):
 
         def denoise(xt: Tensor, t: Tensor) -> Tensor:
             output = predict(xt.to(self.dtype), t.to(self.dtype)).to(xt.dtype)
-            if prediction == wanted:
+            if prediction == wanted != "epsilon":
                 return output
             x0, eps = path.x0_eps(xt, output, t, prediction)
+            if prediction == "epsilon":
+                # this x0 was divided by alpha, next to nothing near t = 1: there the smallest error of the network
+                # would put it far outside of any image (Ho et al. 2020 clip it too)
+                x0 = x0.clamp(-1, 1)
+                eps = path.eps_of_x0(xt, x0, t)
             return eps - x0 if wanted == "velocity" else eps
 
         return denoise

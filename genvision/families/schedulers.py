@@ -61,13 +61,28 @@ def make_scheduler(name: str, path: Path, steps: int):
         raise ConfigError(
             f"sample.scheduler={name} cannot serve family.path={path.name}; use one of {', '.join(serving)}"
         )
+    if not 1 <= steps <= TABLE_STEPS:
+        raise ConfigError(f"sample.steps={steps} must be a number from 1 to {TABLE_STEPS}")
     scheduler = SCHEDULERS[name][path.name]()
     if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
         # sigmas 1, (n-1)/n, .., 1/n: by default the last step would be of length 1/1000 and the one before too long
         scheduler.set_timesteps(sigmas=[1 - i / steps for i in range(steps)])
+    elif isinstance(scheduler, HeunDiscreteScheduler):
+        # Its corrector averages slopes over sigma. From the table's last sigma, 20,000, one such step lands anywhere.
+        table_index = path.time_of_sigma(karras_sigmas(steps)) * TABLE_STEPS - 1
+        scheduler.set_timesteps(timesteps=table_index.tolist())
     else:
         scheduler.set_timesteps(steps)
     return scheduler
+
+
+def karras_sigmas(steps: int, highest: float = 80.0, lowest: float = 0.02, rho: float = 7.0) -> Tensor:
+    """(n,) float64 noise levels from highest to lowest, closer together at the low end (Karras et al. 2022, eq. 5).
+
+    `highest` is the paper's, `lowest` about two levels of an 8-bit image in [-1, 1]; the last step goes on to 0.
+    """
+    ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
+    return (highest ** (1 / rho) + ramp * (lowest ** (1 / rho) - highest ** (1 / rho))) ** rho
 
 
 def path_times(scheduler, path: Path) -> Tensor:

@@ -17,7 +17,7 @@ class DiagonalGaussian(NamedTuple):
     @classmethod
     def from_moments(cls, moments: Tensor) -> DiagonalGaussian:
         """Split (B,2F,h,w) into mean and log-variance; the latter is kept where its exponential is harmless."""
-        mean, log_var = moments.float().chunk(2, dim=1)
+        mean, log_var = moments.to(torch.promote_types(moments.dtype, torch.float32)).chunk(2, dim=1)
         return cls(mean, log_var.clamp(-20, 10))
 
     def sample(self, noise: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ features, plus an embedding of the channels before, into the parameters of one c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from einops import rearrange, reduce
@@ -33,14 +33,11 @@ class LikelihoodHead(nn.Module):
             nn.init.normal_(table.weight, std=0.02)
 
     def params(self, h: Tensor, x: Tensor) -> Tensor:
-        """h (B,D,H,W), x (B,C,H,W) integers -> (B,C,H,W,P) float32; block c depends on the channels x_{<c} only."""
-        h = rearrange(h, "b d h w -> b h w d")
-        blocks = []
-        for c, project in enumerate(self.project):
-            blocks.append(project(F.silu(h)).float())
-            if c < len(self.before):
-                h = h + self.before[c](x[:, c].long())
-        return torch.stack(blocks, 1)
+        """h (B,D,H,W), x (B,C,H,W) integers -> (B,C,H,W,P); block c depends on the channels x_{<c} only.
+
+        At least float32, whatever precision h comes in.
+        """
+        return torch.stack([params for params, _ in self._channels(h, lambda _, c: x[:, c].long())], 1)
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """(B,) nats of the whole image."""
@@ -52,7 +49,7 @@ class LikelihoodHead(nn.Module):
         raise NotImplementedError
 
     def cdf(self, params: Tensor) -> Tensor:
-        """params (...,P) -> (...,V) probability of each level or a lower one; the last entry is 1 up to rounding."""
+        """params (...,P) -> (...,V) probability of each level or a lower one; the last entry is 1."""
         raise NotImplementedError
 
     def sample(self, h: Tensor, u: Tensor) -> Tensor:
@@ -67,11 +64,21 @@ class LikelihoodHead(nn.Module):
         return self._channel_by_channel(h, lambda cdf, c: (1 - cdf[..., :-1]).sum(-1).round())
 
     def _channel_by_channel(self, h: Tensor, choose: Callable[[Tensor, int], Tensor]) -> Tensor:
-        x = torch.zeros(len(h), self.spec.channels, *h.shape[2:], dtype=torch.long, device=h.device)
-        for c in range(self.spec.channels):
-            cdf = self.cdf(self.params(h, x)[:, c])
-            x[:, c] = choose(cdf, c).clamp(0, self.spec.levels - 1).long()
-        return x.to(torch.uint8)
+        def value(params: Tensor, c: int) -> Tensor:
+            return choose(self.cdf(params), c).clamp(0, self.spec.levels - 1).long()
+
+        return torch.stack([x for _, x in self._channels(h, value)], 1).to(torch.uint8)
+
+    def _channels(self, h: Tensor, value: Callable[[Tensor, int], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Parameters (B,H,W,P) of channel 0, 1, .. and its values (B,H,W) int64, which the next ones are told."""
+        dtype = torch.promote_types(h.dtype, torch.float32)
+        h = rearrange(h, "b d h w -> b h w d")
+        for c, project in enumerate(self.project):
+            params = project(F.silu(h)).to(dtype)
+            x = value(params, c)
+            yield params, x
+            if c < len(self.before):
+                h = h + self.before[c](x)
 
 
 class Categorical(LikelihoodHead):
@@ -84,7 +91,8 @@ class Categorical(LikelihoodHead):
         return -F.cross_entropy(params.flatten(0, -2), x.flatten(), reduction="none").view(x.shape)
 
     def cdf(self, params: Tensor) -> Tensor:
-        return params.softmax(-1).cumsum(-1)
+        below = params.softmax(-1).cumsum(-1)
+        return below / below[..., -1:]  # a last entry below 1 would let `sample` return a level of no probability
 
 
 class LogisticMixture(LikelihoodHead):
@@ -107,7 +115,7 @@ class LogisticMixture(LikelihoodHead):
         upper = (centre + half - means) * torch.exp(-log_scales)
         lower = (centre - half - means) * torch.exp(-log_scales)
         # sigmoid(upper) - sigmoid(lower) = sigmoid(upper) sigmoid(-lower) (1 - exp(lower - upper)): no cancellation
-        width = (upper - lower).clamp(min=1e-6)
+        width = 2 * half * torch.exp(-log_scales)
         inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-width))
         first, last = (x == 0)[..., None], (x == levels - 1)[..., None]
         log_mass = torch.where(first, F.logsigmoid(upper), torch.where(last, F.logsigmoid(-lower), inside))
@@ -115,15 +123,21 @@ class LogisticMixture(LikelihoodHead):
 
     def cdf(self, params: Tensor) -> Tensor:
         levels = self.spec.levels
-        log_weights, means, log_scales = (p[..., None, :] for p in self._components(params))
         edges = to_unit(torch.arange(levels, device=params.device), levels, params.dtype) + 1 / (levels - 1)
-        below = (log_weights.exp() * torch.sigmoid((edges[:, None] - means) * torch.exp(-log_scales))).sum(-1)
-        return torch.cat([below[..., :-1], torch.ones_like(below[..., -1:])], -1)
+        below = params.new_zeros(*params.shape[:-1], levels)
+        for component in torch.stack(self._components(params)).unbind(-1):  # at once, (...,V,K) would be gigabytes
+            log_weight, mean, log_scale = component[..., None]
+            below += log_weight.exp() * torch.sigmoid((edges - mean) * torch.exp(-log_scale))
+        below[..., -1] = 1
+        return below
 
     def _components(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(...,3K) -> log weights, means, log scales (...,K); a scale under e^-7 would fit inside one bin of 256."""
+        """(...,3K) -> log weights, means, log scales (...,K).
+
+        A scale under e^-7 would fit inside one bin of 256; one over e^7 is flat as it is.
+        """
         logits, means, log_scales = rearrange(params, "... (three k) -> three ... k", three=3)
-        return logits.log_softmax(-1), means, log_scales.clamp(min=-7)
+        return logits.log_softmax(-1), means, log_scales.clamp(-7, 7)
 
 
 LIKELIHOODS = {"categorical": Categorical, "logistic_mixture": LogisticMixture}

@@ -12,6 +12,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+TINY = 1e-8  # keeps a division by alpha at t = 1, or by sigma at t = 0, from being 0 / 0
+
 
 class PathSample(NamedTuple):
     """A point of the path and what the denoiser has to predict there, made from one and the same noise."""
@@ -56,8 +58,13 @@ class Path:
             norm = alpha**2 + sigma**2
             return (alpha * xt - sigma * output) / norm, (sigma * xt + alpha * output) / norm
         if prediction == "epsilon":
-            return (xt - sigma * output) / alpha, output
-        return output, (xt - alpha * output) / sigma
+            return (xt - sigma * output) / alpha.clamp(min=TINY), output
+        return output, self.eps_of_x0(xt, output, t)
+
+    def eps_of_x0(self, xt: Tensor, x0: Tensor, t: Tensor) -> Tensor:
+        """The noise (B,C,H,W) that makes xt out of the image x0 at times t (B,) > 0."""
+        alpha, sigma = (rearrange(c, "b -> b 1 1 1") for c in self.alpha_sigma(t))
+        return (xt - alpha * x0) / sigma.clamp(min=TINY)
 
 
 class FlowPath(Path):
@@ -86,7 +93,7 @@ class CosinePath(Path):
     name = "cosine"
     predictions = ("epsilon", "v", "x0")
     offset = 0.008
-    floor = 1e-4  # alpha at t = 1 would be 0, where x0 cannot be told from eps; diffusers clips its last beta likewise
+    floor = 4.9282e-5  # alpha at t = 1, where the formula's 0 leaves no x0; the last entry of diffusers' table is this
 
     def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
         alpha = (torch.cos(self._angle(t)) / math.cos(self._angle(0.0))).clamp(self.floor, 1.0)

@@ -66,11 +66,10 @@ class UNetTrunk(nn.Module):
         mixing = SpatialAttention(c, head_width) if attention else nn.Identity()
         self.middle = nn.ModuleList([block(c, c), mixing, block(c, c)])
         for level, c_level in reversed(list(enumerate(widths))):
-            self.up.append(nn.ModuleList(block((c if i == 0 else c_level) + c_level, c_level) for i in range(depth)))
-            c = c_level
-            if level:
-                self.expand.append(nn.Conv2d(c, c, 3, padding=1))
-        self.out = nn.Sequential(group_norm(c), nn.SiLU(), nn.Conv2d(c, width, 1))
+            self.up.append(nn.ModuleList(block(2 * c_level, c_level) for _ in range(depth)))
+            if level:  # narrow before the finer level: its convolutions are the expensive ones
+                self.expand.append(nn.Conv2d(c_level, widths[level - 1], 3, padding=1))
+        self.out = nn.Sequential(group_norm(widths[0]), nn.SiLU(), nn.Conv2d(widths[0], width, 1))
 
     def forward(self, h: Tensor, cond: Tensor) -> Tensor:
         x, cond, skips = rearrange(h, "b h w d -> b d h w"), self.cond(F.silu(cond)), []

@@ -1,0 +1,123 @@
+"""The ranges that types cannot say: every number of the schema stands in exactly one of these sets."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from genvision.config.document import Layer, fault, short
+from genvision.config.schema import Config
+
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+BUDGETS = ("train.steps", "train.images", "train.minutes")
+MIN_WARMUP_FOR_MINUTES = 20  # the speed of these steps is what turns minutes into steps
+
+POSITIVE = {
+    *("data.height", "data.width", "family.latent_channels", "family.downsample", "family.mixtures"),
+    *("train.steps", "train.images", "train.minutes", "train.batch_size", "train.micro_batch_size"),
+    *("train.learning_rate", "train.save_every_steps", "train.keep_checkpoints"),
+    *(
+        "train.validation_images",
+        "log.every_steps",
+        "log.grid_images",
+        "sample.steps",
+        "sample.chunk_size",
+        "run.threads",
+        "patch",
+    ),
+    *("trunk.width", "trunk.depth", "trunk.multipliers", "trunk.head_width"),
+    *("trunk.mlp_ratio", "trunk.token_ratio", "trunk.channel_ratio"),
+}
+NOT_NEGATIVE = {
+    *("data.crop_padding", "family.beta", "family.beta_warmup_steps", "train.warmup_steps", "train.weight_decay"),
+    *("train.clip_norm", "train.seed", "train.validate_every_steps", "log.grid_every_steps"),
+    *("sample.num_images", "sample.seed", "sample.guidance", "score.num_images", "score.every_steps"),
+}
+FRACTION = {"family.label_dropout"}
+BELOW_ONE = {"data.validation_fraction", "train.betas", "ema.decay", "trunk.dropout"}
+CHANNELS = {"data.channels"}
+ODD = {"trunk.kernel"}
+
+_RULES: tuple[tuple[set[str], Callable[[Any], bool], str], ...] = (
+    (POSITIVE, lambda x: x > 0, "more than 0"),
+    (NOT_NEGATIVE, lambda x: x >= 0, "0 or more"),
+    (FRACTION, lambda x: 0 <= x <= 1, "from 0 to 1"),
+    (BELOW_ONE, lambda x: 0 <= x < 1, "from 0 to below 1"),
+    (CHANNELS, lambda x: 1 <= x <= 4, "from 1 to 4"),
+    (ODD, lambda x: x > 0 and x % 2 == 1, "an odd number, such as 3"),
+)
+
+
+def check_ranges(config: Config, origin: Layer) -> None:
+    """Raises ConfigError about the first value out of its range; `origin` says where each key was set."""
+    for key, value in leaves(config):
+        for number in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(number, (int, float)) and not isinstance(number, bool):
+                _check_number(key, number, origin)
+        if value == [] or value == ():
+            raise _fault(origin, key, "must not be empty")
+    _check_budget(config, origin)
+    _check_data(config, origin)
+    if config.run.name is not None and not RUN_NAME.fullmatch(config.run.name):
+        raise _fault(origin, "run.name", f"{short(config.run.name)!r}: letters, digits, . _ - (at most 100)")
+    if not config.run.dir:
+        raise _fault(origin, "run.dir", "must not be empty; name the folder that holds the runs")
+
+
+def leaves(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of every setting of a resolved config."""
+    if is_dataclass(section):
+        for field in fields(section):
+            yield from leaves(getattr(section, field.name), f"{prefix}.{field.name}".lstrip("."))
+    elif isinstance(section, dict):
+        for name, value in section.items():
+            yield f"{prefix}.{name}", value
+    else:
+        yield prefix, section
+
+
+def rule_key(key: str) -> str:
+    """The name under which the sets above hold a key: options of trunks and stems have one rule in all roles."""
+    role, _, rest = key.partition(".")
+    return rest if role in ("encoder", "decoder", "denoiser", "predictor") else key
+
+
+def _check_number(key: str, number: float, origin: Layer) -> None:
+    if not math.isfinite(number) or abs(number) >= 2**63:
+        raise _fault(origin, key, f"{short(number)} is no usable number; give a finite one")
+    for keys, holds, range_words in _RULES:
+        if rule_key(key) in keys and not holds(number):
+            raise _fault(origin, key, f"must be {range_words}, not {short(number)}")
+
+
+def _check_budget(config: Config, origin: Layer) -> None:
+    train = config.train
+    given = [key for key in BUDGETS if getattr(train, key.partition(".")[2]) is not None]
+    if len(given) != 1:
+        what = "none of them" if not given else " and ".join(given)
+        raise _fault(origin, given[0] if given else "train.steps", f"give one of {', '.join(BUDGETS)}; here: {what}")
+    if train.minutes is not None and train.warmup_steps < MIN_WARMUP_FOR_MINUTES:
+        needed = f"must be at least {MIN_WARMUP_FOR_MINUTES} with train.minutes, not {train.warmup_steps}"
+        raise _fault(origin, "train.warmup_steps", f"{needed} (their speed sets the number of steps)")
+    if train.micro_batch_size is not None and train.micro_batch_size > train.batch_size:
+        raise _fault(origin, "train.micro_batch_size", f"must be at most train.batch_size, {train.batch_size}")
+
+
+def _check_data(config: Config, origin: Layer) -> None:
+    data = config.data
+    if data.name == "folder":
+        if not data.path:
+            raise fault(origin["data.name"].where, "data.path: the folder's path is missing; write data=folder:PATH")
+        for name in ("height", "width", "channels"):
+            if getattr(data, name) is None:
+                raise _fault(origin, f"data.{name}", "a folder has no size of its own; give a number")
+    elif data.path is not None:
+        raise _fault(origin, "data.path", f"only data=folder has a path; data={short(data.name)} looks in data.root")
+
+
+def _fault(origin: Layer, key: str, problem: str) -> Exception:
+    entry = origin.get(key)
+    return fault(entry.where if entry else "config", f"{entry.key if entry else key}: {problem}")

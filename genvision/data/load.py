@@ -1,0 +1,120 @@
+"""From a data config to an image set: sources, splits, labels and geometry."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+from omegaconf import MISSING
+
+from genvision.config.schema import DataConfig
+from genvision.data.folder import class_names, list_files, read_folder
+from genvision.data.geometry import with_channels, with_size
+from genvision.data.image_set import ImageSet
+from genvision.data.named import NAMED, read_named
+from genvision.errors import ConfigError, DataError
+from genvision.probability.randomness import Stream, generator
+from genvision.spec import ImageSpec
+
+Split = Literal["train", "validation", "test", "all"]
+HELD_OUT_SEED = 2**62 + 28  # the validation images are the same in every run, whatever its train.seed
+FOLDER_CHANNELS = 3
+
+
+def load(config: DataConfig, split: Split) -> ImageSet:
+    """Decode one split of the configured set, resized to data.{channels,height,width} where they are given.
+
+    train       without the held-out images        validation  `validation_fraction` of the training images, fixed
+    test        the set's own; of a folder without train/ and test/, a tenth chosen by hashing each file's path
+    all         of a folder only: every image below it, unlabelled; what `folder:PATH` refers to
+    Raises ConfigError for impossible values, DataError where images are missing, damaged or held by no split.
+    """
+    spec = spec_of(config)
+    part: Literal["train", "test"] = "test" if split == "test" else "train"
+    if config.name == "folder":
+        found = list_files(config, "all" if split == "all" else part)
+        kept = _members(config, split, len(found.images))
+        found = replace(found, images=tuple(found.images[k] for k in kept))
+        names = () if split == "all" else class_names(config)
+        images, labels = read_folder(config, found, names, spec.height, spec.width, spec.channels)
+        return ImageSet(f"folder:{config.path}", split, images, labels, names)
+    if split == "all":
+        raise DataError(f"{config.name}: has no split 'all', which is for folders; name train, validation or test")
+    images, labels, names = read_named(config, part)
+    kept = torch.from_numpy(_members(config, split, len(images)))
+    images = with_size(with_channels(images[kept], spec.channels), spec.height, spec.width)
+    return ImageSet(config.name, split, images, *((labels[kept], names) if config.labels else (None, ())))
+
+
+def spec_of(config: DataConfig) -> ImageSpec:
+    """The geometry and classes that `load` will give, without decoding or downloading anything.
+
+    Raises ConfigError for an unknown set or an impossible value, DataError for a folder that is not there.
+    """
+    if config.name != "folder" and config.name not in NAMED:
+        close = difflib.get_close_matches(config.name, (*NAMED, "folder"), 1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join((*NAMED, 'folder'))}"
+        raise ConfigError(f"data.name={config.name}: no such set; {hint}")
+    if not 0 <= config.validation_fraction < 1:
+        raise ConfigError(f"data.validation_fraction={config.validation_fraction}: must lie in [0, 1)")
+    if config.channels is not None and config.channels not in (1, 2, 3, 4):
+        raise ConfigError(
+            f"data.channels={config.channels}: must be 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha)"
+        )
+    for key, size in (("height", config.height), ("width", config.width)):
+        if size is not None and size < 1:
+            raise ConfigError(f"data.{key}={size}: must be at least 1 pixel")
+    if config.path is not None and config.name != "folder":
+        raise ConfigError(f"data.path={config.path}: only data.name=folder reads it, and data.name is {config.name}")
+    if config.name == "folder":
+        if config.height is None or config.width is None:
+            raise ConfigError("data.name=folder: data.height and data.width must be given")
+        spec = ImageSpec(FOLDER_CHANNELS, config.height, config.width, len(class_names(config)))
+    else:
+        spec = NAMED[config.name].spec
+    return ImageSpec(
+        config.channels or spec.channels,
+        config.height or spec.height,
+        config.width or spec.width,
+        spec.classes if config.labels else 0,
+    )
+
+
+def parse_reference(text: str, default: DataConfig) -> tuple[DataConfig, Split]:
+    """`NAME[:split]` or `folder:PATH` -> config and split, at the geometry of `default`, so that both can be compared.
+
+    A name alone means its test split; a folder means all images below it, unlabelled. Root, download and the held-out
+    fraction are those of `default`; a default without a name lends no geometry. Raises ConfigError.
+    """
+    kind, separator, rest = text.partition(":")
+    config = default
+    if default.name != MISSING and (kind == "folder" or kind != default.name):
+        spec = spec_of(default)
+        config = replace(default, channels=spec.channels, height=spec.height, width=spec.width)
+    if kind == "folder":
+        if not rest:
+            raise ConfigError(f"reference {text!r}: no path; write folder:PATH")
+        return replace(config, name="folder", path=rest, labels=False), "all"
+    split = rest if separator else "test"
+    if kind not in NAMED or split not in ("train", "validation", "test"):
+        raise ConfigError(
+            f"reference {text!r}: write folder:PATH or NAME[:train|validation|test] of {', '.join(NAMED)}"
+        )
+    return replace(config, name=kind, path=None), split
+
+
+def _members(config: DataConfig, split: Split, total: int) -> np.ndarray:
+    """Ascending indices of a split's images among the `total` of the files it is taken from."""
+    if split in ("test", "all"):
+        return np.arange(total)
+    held_out = round(config.validation_fraction * total)
+    order = generator(HELD_OUT_SEED, Stream.ORDER).permutation(total)
+    kept = order[:held_out] if split == "validation" else order[held_out:]
+    if len(kept) == 0:
+        raise DataError(
+            f"data.validation_fraction={config.validation_fraction}: leaves no {split} images of {total}; change it"
+        )
+    return np.sort(kept)

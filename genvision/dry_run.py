@@ -1,0 +1,26 @@
+"""What a run would be: its configuration, its costs and its folder, with nothing built on disk."""
+
+from __future__ import annotations
+
+from genvision import data
+from genvision.build import cost, grids
+from genvision.config import to_yaml
+from genvision.config.schema import Config
+from genvision.run_folder import planned
+
+
+def describe(config: Config) -> str:
+    """The resolved configuration as YAML, then its costs as comment lines, so that the whole is a valid --config."""
+    spec = data.spec_of(config.data)
+    costs = cost(config, spec)
+    tokens = ", ".join(f"{role} {h}x{w}" for role, (h, w) in grids(config, spec).items())
+    return "\n".join(
+        [
+            to_yaml(config).rstrip(),
+            f"# images          {spec.channels}x{spec.height}x{spec.width}, {spec.classes or 'no'} classes",
+            f"# parameters      {costs.parameters:,}",
+            f"# MACs per image  {costs.macs_per_image:,} (one training forward pass)",
+            f"# token grid      {tokens}",
+            f"# run folder      {planned(config)}",
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Scores, likelihoods, result records and the leaderboard. Reads trained families and images, never changes them."""

@@ -1,0 +1,74 @@
+"""What a score was measured under. Two scores may be compared only when every field here is equal.
+
+num_images            generated images that were scored
+reference             name, split, number and pixel fingerprint of the real images
+extractor             name, hash of its weights, resize, color rule
+scores                seed and sizes inside the scores themselves
+sampling.scheduler    solver of a diffusion sampler            sampling.steps     its steps
+sampling.guidance     classifier-free guidance, 1 is none      sampling.ema       decay of the averaged weights
+sampling.seed         of the drawn images                      sampling.chunk_size  images drawn together
+sampling.labels       rule that gave image k its label         sampling.pixels    mean or draw, where a family has both
+A sampling field is null where the family has no such knob, or the images came from a folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from genvision.evaluation import scores
+from genvision.evaluation.extractors import COLOR_RULE
+from genvision.evaluation.features import reference_subset
+
+if TYPE_CHECKING:
+    from genvision.data.image_set import ImageSet
+    from genvision.evaluation.extractors import Extractor
+
+SAMPLING_FIELDS = ("scheduler", "steps", "guidance", "ema", "seed", "chunk_size", "labels", "pixels")
+
+Protocol = dict[str, Any]
+
+
+def build_protocol(
+    *,
+    num_images: int,
+    reference: ImageSet,
+    extractor: Extractor,
+    reference_num_images: int | None = None,
+    sampling: Mapping[str, Any] | None = None,
+) -> Protocol:
+    """The protocol of one score, as plain JSON values.
+
+    reference_num_images  as given to `reference_features`; None is the whole set
+    sampling              any of SAMPLING_FIELDS; None for images that were not drawn here
+    Raises TypeError for a sampling field that does not exist.
+    """
+    sampling = dict(sampling or {})
+    if unknown := sorted(set(sampling) - set(SAMPLING_FIELDS)):
+        raise TypeError(f"no such sampling fields: {', '.join(unknown)}")
+    real = reference_subset(reference, reference_num_images)
+    return {
+        "num_images": num_images,
+        "reference": {
+            "name": real.name,
+            "split": real.split,
+            "num_images": len(real),
+            "fingerprint": real.fingerprint,
+        },
+        "extractor": {
+            "name": extractor.name,
+            "weights_sha256": extractor.weights_sha256,
+            "resize": extractor.resize,
+            "color": COLOR_RULE,
+        },
+        "scores": scores.settings(),
+        "sampling": {field: sampling.get(field) for field in SAMPLING_FIELDS},
+    }
+
+
+def protocol_hash(protocol: Mapping[str, Any]) -> str:
+    """First 16 hexadecimal digits of the SHA-256 over the protocol's canonical JSON."""
+    canonical = json.dumps(protocol, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -1,0 +1,112 @@
+"""What a run ended with: its leaderboard record and the lines it prints."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genvision.build import cost
+from genvision.config import config_hash
+from genvision.config.schema import Config
+from genvision.evaluation.record import Record, build_record
+from genvision.run_folder import RunFolder
+from genvision.scoring import Scored
+from genvision.training.state import TrainState
+
+PACKAGES = ("genvision", "torch", "torchvision", "diffusers", "accelerate", "torch-fidelity", "timm", "einops")
+
+
+@dataclass
+class Outcome:
+    """What was drawn and measured after training; nothing of it where training failed."""
+
+    grid: str | None = None
+    scored: Scored | None = None
+    sample_seconds: float | None = None
+    sampled_images: int | None = None
+    bits_per_dim: dict[str, Any] | None = None
+
+
+def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: Any) -> Record:
+    """The leaderboard record of a run: configuration, costs, provenance, scores.
+
+    facts  run, status, reason, dataset_sha256, device, processes, precision, command
+    """
+    family = state.family
+    costs = cost(config, family.spec)
+    evaluations = family.network_evaluations(**{name: getattr(config.sample, name) for name in family.sample_options})
+    backbones = {f"{role}_backbone": getattr(config, role).backbone for role in family.roles}
+    mixed = backbones if len(set(backbones.values())) > 1 else {}
+    scored = outcome.scored
+    return build_record(
+        family=config.family.name,
+        backbone=config.backbone,
+        **mixed,
+        size=config.size,
+        data=config.data.name,
+        seed=config.train.seed,
+        config_hash=config_hash(config),
+        git=git_state(Path(__file__).parent),
+        packages={name: version(name) for name in PACKAGES},
+        threads=torch.get_num_threads(),
+        parameters=costs.parameters,
+        macs_per_image=costs.macs_per_image,
+        images_seen=state.images_seen,
+        steps=state.step,
+        train_seconds=state.seconds,
+        sample_seconds=outcome.sample_seconds,
+        sampled_images=outcome.sampled_images,
+        network_evaluations_per_image=evaluations,
+        protocol=scored.protocol if scored else None,
+        metrics=scored.metrics if scored else None,
+        bits_per_dim=outcome.bits_per_dim,
+        grid=outcome.grid,
+        note=None if scored or facts["status"] != "finished" else unscored_note(evaluations),
+        **facts,
+    )
+
+
+def unscored_note(evaluations: int) -> str:
+    """Why a finished run has no score."""
+    return f"not scored (score.num_images=0); one image takes {evaluations} network evaluations"
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """{"commit", "dirty"} of the checkout that the code runs from; None outside of one."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=True, timeout=10)
+        return done.stdout.strip()
+
+    try:
+        tracked = git("ls-files", "--error-unmatch", "__init__.py")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))} if tracked else None
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def summary(folder: RunFolder, config: Config, outcome: Outcome, page: Path) -> str:
+    """The last lines of a run: its score, and where everything is."""
+    lines = []
+    if outcome.scored:
+        lines.append("  ".join(f"{m['name']} {m['value']:.4g}" for m in outcome.scored.metrics.values()))
+    if bits := outcome.bits_per_dim:
+        lines.append(f"bits/dim {bits['value']:.4f} ({bits['kind']}, {bits['num_images']} {bits['split']} images)")
+    lines += [
+        f"samples      {folder.path / (outcome.grid or '')}",
+        f"model        {folder.model}  (EMA weights)",
+        f"record       {folder.result}",
+        f"leaderboard  {page}",
+    ]
+    if outcome.scored and config.score.extractor != "inception":
+        reference = config.score.reference or f"{config.data.name}:test"
+        lines.append(
+            f"FID of this run: genvision score {folder.path} --reference {reference} "
+            f"--num-images {config.score.num_images} --extractor inception"
+        )
+    return "\n".join(lines)

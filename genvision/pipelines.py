@@ -1,0 +1,140 @@
+"""Exported generators in diffusers' layout: load one from a run, a folder or the Hub, and call it for PIL images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline, ImagePipelineOutput, ModelMixin
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from torchvision.transforms.functional import to_pil_image
+
+from genvision.config.schema import FAMILY_CONFIGS
+from genvision.errors import RunError
+from genvision.families import FAMILIES, Family
+from genvision.networks import NETWORKS
+from genvision.sampling.draw import draw_images
+from genvision.spec import ImageSpec
+
+
+class ImageGenerationPipeline(DiffusionPipeline):
+    """A trained family with its networks, its geometry and the sampling options it was evaluated with.
+
+    encoder, decoder, denoiser, predictor  the networks; those of other families are None
+    family      "vae", "autoregressive" or "diffusion"
+    options     the family's configuration
+    spec        fields of ImageSpec
+    sampling    defaults of a call: chunk_size, precision and the options of the family's sampler
+    """
+
+    _optional_components = ("encoder", "decoder", "denoiser", "predictor")
+
+    def __init__(
+        self,
+        encoder: ModelMixin | None = None,
+        decoder: ModelMixin | None = None,
+        denoiser: ModelMixin | None = None,
+        predictor: ModelMixin | None = None,
+        family: str = "",
+        options: dict | None = None,
+        spec: dict | None = None,
+        sampling: dict | None = None,
+    ) -> None:
+        super().__init__()
+        networks = {"encoder": encoder, "decoder": decoder, "denoiser": denoiser, "predictor": predictor}
+        self.register_modules(**networks)
+        self.register_to_config(family=family, options=options, spec=spec, sampling=sampling)
+        self.generator: Family = FAMILIES[family](ImageSpec(**spec), networks, FAMILY_CONFIGS[family](**options))
+        self.generator.eval()
+
+    @classmethod
+    def from_family(cls, family: Family, sampling: dict) -> ImageGenerationPipeline:
+        """Wrap a family that is at hand; its weights are shared, not copied."""
+        networks = {role: getattr(family, role) for role in family.roles}
+        return cls(
+            **networks,
+            family=family.options.name,
+            options=asdict(family.options),
+            spec=family.spec._asdict(),
+            sampling=sampling,
+        )
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **hub: Any) -> ImageGenerationPipeline:
+        """From a folder written by `save_pretrained`, or a Hub id (`revision`, `token`, `cache_dir` go to the Hub).
+
+        Only JSON and safetensors are read and only genvision's own classes are built. Raises RunError where the folder
+        is not such an export, or where weights are missing, unexpected or of another shape.
+        """
+        folder = _local_folder(pretrained_model_name_or_path, hub)
+        index = _read_index(folder)
+        networks = {role: _load_network(folder, role) for role in FAMILIES[index["family"]].roles}
+        return cls(**networks, **{key: index[key] for key in ("family", "options", "spec", "sampling")})
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        num_images: int = 1,
+        *,
+        labels: list[int] | None = None,
+        seed: int = 0,
+        output_type: str = "pil",
+        progress: bool = False,
+        **options: Any,
+    ) -> ImagePipelineOutput:
+        """Images 0..num_images-1 of `seed`: a list of PIL images, or with output_type="pt" a uint8 (N,C,H,W) tensor.
+
+        labels   one per image; None: k mod classes
+        options  override the defaults in `config.sampling` (steps, scheduler, guidance, chunk_size, precision)
+        """
+        given = None if labels is None else torch.tensor(labels)
+        settings = {**self.config.sampling, **options}
+        images = draw_images(self.generator, num_images, labels=given, seed=seed, progress=progress, **settings)
+        return ImagePipelineOutput(images=images if output_type == "pt" else [to_pil_image(x) for x in images])
+
+
+def load(path_or_hub_id: str | Path, **hub: Any) -> ImageGenerationPipeline:
+    """The pipeline of a run folder, of an exported folder, or of a Hub id."""
+    run = Path(path_or_hub_id)
+    if (run / "model").is_dir():
+        return ImageGenerationPipeline.from_pretrained(run / "model")
+    if (run / "config.yaml").is_file():
+        raise RunError(f"{run} has no exported model yet; let it finish: genvision train --resume {run}")
+    return ImageGenerationPipeline.from_pretrained(path_or_hub_id, **hub)
+
+
+def _local_folder(name: str | Path, hub: dict) -> Path:
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    try:
+        return Path(snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors", "*.md"], **hub))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"no run or exported model at {name}, and the Hub does not answer for it: {reason}") from error
+
+
+def _read_index(folder: Path) -> dict:
+    try:
+        index = json.loads((folder / "model_index.json").read_text())
+        missing = {"family", "options", "spec", "sampling"} - index.keys()
+    except (OSError, ValueError, AttributeError) as error:
+        raise RunError(f"{folder} is not an exported model: model_index.json is missing or unreadable") from error
+    if missing or index["family"] not in FAMILIES:
+        raise RunError(f"{folder}/model_index.json was not written by genvision: it lacks its family or options")
+    return index
+
+
+def _load_network(folder: Path, role: str) -> ModelMixin:
+    try:
+        network, info = NETWORKS[role].from_pretrained(folder / role, output_loading_info=True, use_safetensors=True)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise RunError(f"cannot load {folder / role}: {str(error).splitlines()[0]}") from error
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if info[problem]:
+            raise RunError(f"{folder / role} has {problem.replace('_', ' ')}: {', '.join(map(str, info[problem][:3]))}")
+    return network

@@ -1,0 +1,43 @@
+"""`genvision score`: where the images come from, and under which protocol they are scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+
+from genvision.config.schema import DataConfig
+from genvision.errors import ConfigError
+from genvision.evaluation.extractors import require_extractor
+from genvision.evaluation.images import read_images, require_count
+from genvision.pipelines import load
+from genvision.run_folder import RunFolder
+from genvision.scoring import as_json, draw, reference_set, sampling_protocol, sampling_settings, score_images
+
+
+def score_source(
+    source: Path, *, reference: str, num_images: int | None, extractor: str, weights: str | None, seed: int | None
+) -> dict[str, Any]:
+    """The report of `genvision score --json`. A run is drawn from; a folder or NPZ is read and must hold num_images."""
+    require_extractor(extractor, weights)
+    device = PartialState().device
+    if (source / "config.yaml").is_file():
+        config = RunFolder(source).read_config()
+        pipeline = load(source)
+        family = pipeline.to(device).generator
+        n = num_images or config.score.num_images
+        if not n:
+            raise ConfigError("--num-images is needed: the run itself was not scored")
+        settings, seed = dict(pipeline.config.sampling), config.sample.seed if seed is None else seed
+        images = draw(family, n, seed, settings).images
+        trained_on = config.data
+        sampling = sampling_protocol(settings, family, seed=seed, ema=config.ema.decay, labels="k mod classes")
+    else:
+        images, trained_on, sampling = read_images(source), DataConfig(labels=False, validation_fraction=0.0), None
+        if num_images:
+            require_count(len(images), num_images)
+    real = reference_set(reference, trained_on, images.shape[1:])
+    scored = score_images(images, real, extractor=extractor, weights=weights, device=device, sampling=sampling)
+    return as_json(scored)

@@ -1,0 +1,92 @@
+"""From images to a score with its protocol, for training runs and for `genvision score` alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from genvision import data
+from genvision.config.schema import Config, DataConfig
+from genvision.data import ImageSet
+from genvision.errors import ConfigError
+from genvision.evaluation.extractors import make_extractor
+from genvision.evaluation.features import extract, reference_features
+from genvision.evaluation.protocol import build_protocol, protocol_hash
+from genvision.evaluation.scores import score
+from genvision.families.base import Family
+from genvision.sampling import draw_images
+
+
+class Scored(NamedTuple):
+    """metrics as `evaluation.scores.score` gives them, and the protocol they were measured under."""
+
+    metrics: dict[str, dict[str, Any]]
+    protocol: dict[str, Any]
+
+
+class Drawn(NamedTuple):
+    """Images (N,C,H,W) uint8 and the seconds it took to draw them."""
+
+    images: Tensor
+    seconds: float
+
+
+def sampling_settings(config: Config, family: Family, precision: str) -> dict[str, Any]:
+    """The keyword arguments of `draw_images` that a run's configuration stands for."""
+    own = {name: getattr(config.sample, name) for name in family.sample_options}
+    return {"chunk_size": config.sample.chunk_size, "precision": precision, **own}
+
+
+def draw(family: Family, n: int, seed: int, settings: Mapping[str, Any]) -> Drawn:
+    """n images on every process, with a progress bar on the main one."""
+    began = time.perf_counter()
+    images = draw_images(family, n, seed=seed, progress=True, **settings)
+    return Drawn(images, time.perf_counter() - began)
+
+
+def reference_set(reference: str | None, trained_on: DataConfig, spec_shape: tuple[int, int, int]) -> ImageSet:
+    """The real images of `score.reference`; None means the test split of the set that was trained on.
+
+    Raises ConfigError where their size differs from that of the generated images (a resize would hide it).
+    """
+    config, split = data.parse_reference(reference, trained_on) if reference else (trained_on, "test")
+    real = data.load(config, split)
+    if tuple(real.images.shape[1:]) != tuple(spec_shape):
+        raise ConfigError(
+            f"score.reference={reference}: its images are {tuple(real.images.shape[1:])}, the generated ones "
+            f"{tuple(spec_shape)}; name a reference of the same channels, height and width"
+        )
+    return real
+
+
+def score_images(
+    images: Tensor,
+    real: ImageSet,
+    *,
+    extractor: str,
+    weights: str | None,
+    device: torch.device,
+    sampling: Mapping[str, Any] | None = None,
+) -> Scored:
+    """Score images (N,C,H,W) uint8 against all real ones; the protocol names everything that matters."""
+    network = make_extractor(extractor, weights, device)
+    reference = reference_features(real, network)
+    generated = extract(images, network, progress=True)
+    protocol = build_protocol(num_images=len(images), reference=real, extractor=network, sampling=sampling)
+    return Scored(score(generated, reference, metric_name=network.metric_name), protocol)
+
+
+def sampling_protocol(settings: Mapping[str, Any], family: Family, *, seed: int, ema: float, labels: str) -> dict:
+    """The sampling part of a protocol."""
+    own = {name: settings.get(name) for name in ("scheduler", "steps", "guidance", "chunk_size", "precision")}
+    return {**own, "pixels": asdict(family.options).get("pixels"), "seed": seed, "ema": ema, "labels": labels}
+
+
+def as_json(scored: Scored) -> dict[str, Any]:
+    """{"protocol", "protocol_hash", "metrics"} as `genvision score --json` writes it."""
+    return {"protocol": scored.protocol, "protocol_hash": protocol_hash(scored.protocol), "metrics": scored.metrics}

@@ -1,0 +1,162 @@
+"""Checkpoints of a run: `checkpoints/step-000001000/`, safetensors and JSON, resumed bit for bit.
+
+A training state is weights, averaged weights, moments, counters and the fp16 scale. There are no random states in it:
+order, noise and dropout are functions of (seed, step), so any number of processes may go on from one.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import safetensors.torch
+from accelerate.state import PartialState
+from accelerate.utils import broadcast_object_list
+from safetensors import SafetensorError
+
+from genvision.errors import ConfigError, RunError, StorageError
+from genvision.training.folders import commit, discard, verify
+from genvision.training.state import TrainState
+from genvision.training.tensors import (
+    check_module,
+    check_optimizer,
+    module_tensors,
+    optimizer_tensors,
+    restore_module,
+    restore_optimizer,
+)
+
+FILES = ("model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json")
+_NAME = re.compile(r"step-(\d{9,})")
+_log = logging.getLogger(__name__)
+
+
+def save(state: TrainState, root: Path, config_hash: str, keep: int) -> Path:
+    """Writes `root/step-%09d`, then removes all but the `keep` (at least 1) newest up to this step.
+
+    A valid checkpoint of this step and configuration is left as it is: it holds the same state. Those of later steps,
+    left by another attempt, are neither counted nor removed. The main process writes, the others wait, and all of them
+    raise StorageError together when it cannot.
+    """
+    target = root / f"step-{state.step:09d}"
+    outcome: list[str | None] = [None]
+    if PartialState().is_main_process:
+        try:
+            if not _holds(target, config_hash):
+                commit(target, _contents(state, config_hash))
+            for _, older in _steps(root, up_to=state.step)[max(1, keep) :]:
+                discard(older)
+        except StorageError as fault:
+            outcome = [str(fault)]
+    broadcast_object_list(outcome)
+    if outcome[0] is not None:
+        raise StorageError(outcome[0])
+    return target
+
+
+def load(state: TrainState, path: Path, config_hash: str) -> None:
+    """Puts the checkpoint at `path` into `state`, or leaves it untouched and raises.
+
+    RunError  damaged, or made by another model        ConfigError  made under another configuration
+    `state.total_steps` is taken over only where this configuration leaves it open (a budget in minutes).
+    """
+    verify(path, FILES)
+    about = json.loads((path / "state.json").read_bytes())
+    if about["config_hash"] != config_hash:
+        raise ConfigError(
+            f"{path}: made under another configuration (hash {about['config_hash']}, this run's is {config_hash}); "
+            "resume with the config.yaml beside it, or start a run of another run.name"
+        )
+    try:
+        model, ema, moments = (safetensors.torch.load_file(path / name) for name in FILES[:3])
+    except (SafetensorError, OSError) as fault:
+        raise RunError(f"{path}: damaged ({fault})") from fault
+    check_module(state.family, model, str(path / FILES[0]))
+    check_module(state.ema.module, ema, str(path / FILES[1]))
+    check_optimizer(state.family, moments, str(path / FILES[2]))
+    restore_module(state.family, model)
+    restore_module(state.ema.module, ema)
+    restore_optimizer(state.optimizer, state.family, moments)
+    if state.optimizer.scaler is not None and about["grad_scaler"]:
+        state.optimizer.scaler.load_state_dict(about["grad_scaler"])
+    state.step, state.images_seen, state.ema.updates = about["step"], about["images_seen"], about["ema_updates"]
+    if state.total_steps is None:
+        state.total_steps = about["total_steps"]
+
+
+def latest(root: Path) -> Path | None:
+    """The newest valid checkpoint below `root`; None where there is none at all.
+
+    A damaged one is skipped with one line of warning. Raises RunError where all of them are damaged.
+    """
+    found = _steps(root)
+    for _, folder in found:
+        try:
+            verify(folder, FILES)
+        except RunError as fault:
+            _log.warning("%s: skipped", fault)
+            continue
+        return folder
+    if found:
+        raise RunError(f"{root}: none of its {len(found)} checkpoints can be read; start again under another run.name")
+    return None
+
+
+def resolve(choice: str, root: Path) -> Path | None:
+    """What `--resume` means: "auto" is the newest valid checkpoint of the run (None: start afresh); else a path to a
+    checkpoint, to a `checkpoints` folder or to a run folder. Raises RunError where the path holds none."""
+    if choice == "auto":
+        return latest(root)
+    path = Path(choice)
+    if _NAME.fullmatch(path.name):
+        verify(path, FILES)
+        return path
+    found = latest(path / "checkpoints" if (path / "checkpoints").is_dir() else path)
+    if found is None:
+        raise RunError(f"{path}: no checkpoint here; name a run folder or one of its checkpoints/step-*, or use auto")
+    return found
+
+
+def _holds(path: Path, config_hash: str) -> bool:
+    try:
+        verify(path, FILES)
+    except RunError:
+        return False
+    return json.loads((path / "state.json").read_bytes())["config_hash"] == config_hash
+
+
+def _steps(root: Path, up_to: int | None = None) -> list[tuple[int, Path]]:
+    """(step, folder) of what is committed below `root`, newest first."""
+    folders = root.iterdir() if root.is_dir() else ()
+    named = [(int(match[1]), folder) for folder in folders if (match := _NAME.fullmatch(folder.name))]
+    return sorted((pair for pair in named if up_to is None or pair[0] <= up_to), reverse=True)
+
+
+def _contents(state: TrainState, config_hash: str) -> Iterator[tuple[str, bytes]]:
+    """The files one after the other, so that only one of them is held in memory as bytes."""
+    yield FILES[0], safetensors.torch.save(module_tensors(state.family))
+    yield FILES[1], safetensors.torch.save(module_tensors(state.ema.module))
+    yield FILES[2], safetensors.torch.save(optimizer_tensors(state.optimizer, state.family))
+    scaler = state.optimizer.scaler
+    about = {
+        "step": state.step,
+        "images_seen": state.images_seen,
+        "total_steps": state.total_steps,
+        "ema_updates": state.ema.updates,
+        "grad_scaler": scaler.state_dict() if scaler is not None else None,
+        "config_hash": config_hash,
+        "world_size": PartialState().num_processes,
+        "versions": {name: _version(name) for name in ("genvision", "torch")},
+    }
+    yield FILES[3], json.dumps(about, indent=1, allow_nan=False).encode()
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

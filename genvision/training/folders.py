@@ -1,0 +1,107 @@
+"""Folders that are either complete or absent: written beside, hashed, flushed, committed by one rename.
+
+The order is what makes a crash harmless at any point: files and MANIFEST.json reach the disk under a temporary name,
+then the folder is renamed, then the parent is flushed. Nothing that was committed is touched before that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from genvision.errors import RunError, StorageError
+
+MANIFEST = "MANIFEST.json"
+FORMAT = 1
+TEMPORARY = ".tmp-"
+
+
+def commit(target: Path, files: Iterable[tuple[str, bytes]]) -> Path:
+    """Writes the files into the folder `target`, whole or not at all; a folder of that name is replaced.
+
+    Leftovers of earlier crashes beside it are removed first. File modes follow the umask. Raises StorageError (disk
+    full, permission, I/O) after removing what it had written.
+    """
+    root, beside = target.parent, target.parent / f"{TEMPORARY}{target.name}-{os.getpid()}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for leftover in root.glob(f"{TEMPORARY}*"):
+            shutil.rmtree(leftover)
+        beside.mkdir()
+        manifest = {name: write_file(beside / name, content) for name, content in files}
+        write_file(beside / MANIFEST, json.dumps({"format": FORMAT, "files": manifest}, indent=1).encode())
+        flush_folder(beside)
+        if target.exists():
+            os.rename(target, beside.with_name(beside.name + "-replaced"))
+        os.rename(beside, target)
+        flush_folder(root)
+        shutil.rmtree(beside.with_name(beside.name + "-replaced"), ignore_errors=True)
+    except OSError as fault:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise storage_error(target, fault) from fault
+    return target
+
+
+def write_file(path: Path, content: bytes) -> dict[str, int | str]:
+    """Writes and flushes a new file; its line of the manifest."""
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def flush_folder(folder: Path) -> None:
+    """Makes the names in a folder durable, as fsync does for the contents of a file."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def discard(folder: Path) -> None:
+    """Removes a committed folder, renamed first so that no half of it is left under its name. Raises StorageError."""
+    beside = folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}-discarded")
+    try:
+        os.rename(folder, beside)
+        shutil.rmtree(beside)
+    except OSError as fault:
+        raise storage_error(folder, fault) from fault
+
+
+def verify(folder: Path, names: Iterable[str]) -> None:
+    """Raises RunError unless the folder holds exactly these files as they were committed, byte for byte."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise RunError(f"{folder}: damaged or of another version ({MANIFEST} is not of format {FORMAT})")
+        expected = manifest.get("files")
+        if not isinstance(expected, dict) or set(expected) != set(names):
+            raise RunError(f"{folder}: damaged ({MANIFEST} does not list its files)")
+        for name in names:
+            with (folder / name).open("rb") as file:
+                found = {
+                    "size": os.fstat(file.fileno()).st_size,
+                    "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+                }
+            if found != expected[name]:
+                raise RunError(f"{folder}: damaged ({name} is not what was written)")
+    except OSError as fault:
+        raise RunError(f"{folder}: damaged ({Path(fault.filename or folder).name}: {fault.strerror})") from fault
+    except (ValueError, RecursionError) as fault:
+        raise RunError(f"{folder}: damaged ({MANIFEST} cannot be read)") from fault
+
+
+def storage_error(path: Path, fault: OSError) -> StorageError:
+    """One line: what could not be written, why, how much room there is, what to do."""
+    place = next(parent for parent in (path, *path.parents) if parent.exists())
+    free = shutil.disk_usage(place).free / 2**20
+    return StorageError(
+        f"{path}: cannot be written: {fault.strerror or fault} ({free:.0f} MiB free); free some space or mend the "
+        "permissions, then go on with --resume auto"
+    )

@@ -1,0 +1,76 @@
+"""The accelerator of a run: devices, processes, threads, precision.
+
+What is equal to the bit: two runs of one configuration on one CPU machine, and a resumed run with an uninterrupted one.
+On an accelerator, torch's atomics may add in another order; for bits there, set CUBLAS_WORKSPACE_CONFIG=:4096:8 and
+torch.use_deterministic_algorithms(True) at the price of speed. Another number of processes or micro-batches changes the
+order of the sums (differences near 1e-7) and which numbers dropout draws.
+"""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import PartialState
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
+
+from genvision.config.schema import Config
+from genvision.errors import ConfigError
+from genvision.training.precision import resolve_precision
+
+
+def make_accelerator(config: Config) -> Accelerator:
+    """An Accelerator for this machine, its threads set; raises ConfigError where the launch was not what was asked for.
+
+    Nothing is left to accelerate's environment variables: accumulation is the loop's own, and buffers are shared by the
+    loop once a step (DDP would send constant masks too, before every forward).
+    """
+    cpu = not torch.accelerator.is_available()
+    place = PartialState(cpu=cpu)
+    asked = int(os.environ.get("WORLD_SIZE", "1"))
+    if asked != place.num_processes:
+        raise ConfigError(
+            f"launched as {asked} processes, but each is alone: on CPUs use "
+            "ACCELERATE_USE_CPU=true torchrun --nproc_per_node N train_gen.py, on GPUs accelerate launch --multi_gpu"
+        )
+    set_threads(config.run.threads, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return Accelerator(
+        cpu=cpu,
+        mixed_precision=resolve_precision(config.train.precision, place.device or torch.device("cpu")),
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+    )
+
+
+def set_threads(asked: int | None, local_processes: int) -> None:
+    """Gives this process `asked` CPU threads, or its even share of the cores where a launcher has left it one.
+
+    `accelerate launch` and torchrun set OMP_NUM_THREADS=1, which would idle all cores but one of a CPU run. A value
+    that a person chose without a launcher, or any other than 1, is respected.
+    """
+    launched = any(name.startswith(("ACCELERATE_", "TORCHELASTIC_")) for name in os.environ)
+    if asked is None and launched and os.environ.get("OMP_NUM_THREADS") == "1":
+        asked = max(1, available_cores() // local_processes)
+    if asked is not None:
+        torch.set_num_threads(asked)
+
+
+def available_cores() -> int:
+    """Cores this process may run on: containers and batch systems often grant fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def header(accelerator: Accelerator) -> str:
+    """One line for the top of a run: device, processes, threads, precision, torch."""
+    processes = accelerator.num_processes
+    return (
+        f"device {device_name(accelerator)} | processes {processes} | threads {torch.get_num_threads()} each | "
+        f"precision {accelerator.mixed_precision} | torch {torch.__version__}"
+    )
+
+
+def device_name(accelerator: Accelerator) -> str:
+    """The model of the accelerator, or "cpu"."""
+    device = accelerator.device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -1,0 +1,109 @@
+"""The training loop: one generator for every family, trunk and dataset. Whoever consumes it draws, scores and saves."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast, broadcast_object_list
+from torch import Tensor
+
+from genvision.config.schema import Config, TrainConfig
+from genvision.errors import ConfigError, NonFiniteError
+from genvision.spec import Draw
+from genvision.training.budget import MEASURED_STEPS, measured_steps
+from genvision.training.optimizer import learning_rate
+from genvision.training.report import StepReport
+from genvision.training.state import TrainState
+
+if TYPE_CHECKING:
+    from genvision.data.batches import Batches
+
+
+def train(state: TrainState, batches: Batches, config: Config, accelerator: Accelerator) -> Iterator[StepReport]:
+    """Trains until `state.total_steps` and yields after every optimizer step, with `state` at rest.
+
+    batches  only `at(draw) -> Batch` is used, a pure function of the draw; every process asks for its own slots
+    Everything random hangs on (train.seed, step), so what the consumer does between steps changes nothing.
+    With fp16, a gradient that overflows halves the loss scale and the same step is made again: step, learning rate,
+    data, weights and EMA do not advance. Every other non-finite loss or gradient on any process raises NonFiniteError
+    before the optimizer's step. Raises ConfigError where the batch cannot be shared out evenly.
+    """
+    windows = local_windows(config.train, accelerator)
+    seconds: list[float] = []
+    while state.total_steps is None or state.step < state.total_steps:
+        began = time.perf_counter()
+        lr = learning_rate(state.step, state.total_steps, config.train)
+        buffers = {name: state.family.get_buffer(name).clone() for name in state.ema.buffers}
+        terms, grad_norm = accumulate_gradients(state, batches, windows, config.train, accelerator)
+        if not all(map(math.isfinite, (*terms.values(), grad_norm))):
+            state.family.load_state_dict(buffers, strict=False)  # the forward pass has moved them
+            scaler = accelerator.scaler
+            if scaler is None or not all(map(math.isfinite, terms.values())) or scaler.get_scale() <= 1:
+                raise NonFiniteError(_what_diverged(state.step + 1, terms, grad_norm))
+            scaler.update()
+            continue
+        for group in state.optimizer.param_groups:
+            group["lr"] = lr
+        state.optimizer.step()
+        broadcast([state.family.get_buffer(name) for name in state.ema.buffers])  # moved by each process's own share
+        state.ema.update(state.family)
+        state.step += 1
+        state.images_seen += config.train.batch_size
+        seconds.append(time.perf_counter() - began)
+        state.seconds += seconds[-1]
+        if state.total_steps is None and state.step >= MEASURED_STEPS:
+            measured = measured_steps(config.train.minutes or 0.0, seconds, state.step)
+            state.total_steps = broadcast_object_list([measured])[0]
+        rate = config.train.batch_size / seconds[-1]
+        yield StepReport(state.step, state.images_seen, lr, terms, grad_norm, rate, seconds[-1])
+
+
+def local_windows(config: TrainConfig, accelerator: Accelerator) -> tuple[Tensor, ...]:
+    """This process's slots of the global batch, contiguous, in micro-batches of which the last may be smaller."""
+    share, rest = divmod(config.batch_size, accelerator.num_processes)
+    if rest or share == 0:
+        raise ConfigError(
+            f"train.batch_size={config.batch_size}: not divisible by {accelerator.num_processes} processes"
+        )
+    start = share * accelerator.process_index
+    slots = torch.arange(start, start + share, device=accelerator.device)
+    return slots.split(min(config.micro_batch_size or share, share))
+
+
+def accumulate_gradients(
+    state: TrainState, batches: Batches, windows: tuple[Tensor, ...], config: TrainConfig, accelerator: Accelerator
+) -> tuple[dict[str, float], float]:
+    """Leaves the clipped gradient of the mean loss over the global batch in the parameters; (loss terms, its norm).
+
+    Each example weighs 1 / batch_size however the batch is cut; the number of processes undoes the mean that DDP takes.
+    Numbers come to the host once, together.
+    """
+    key = np.random.SeedSequence([config.seed, state.step, accelerator.process_index]).generate_state(1, np.uint64)
+    torch.manual_seed(int(key[0]))  # dropout, the only ambient randomness
+    state.model.train()
+    state.optimizer.zero_grad()
+    totals: dict[str, Tensor] = {}
+    for window in windows:
+        draw = Draw(config.seed, state.step, window)
+        last = window is windows[-1]
+        with contextlib.nullcontext() if last else accelerator.no_sync(state.model):
+            terms = state.model(batches.at(draw), draw)
+            accelerator.backward(terms["loss"].sum() * (accelerator.num_processes / config.batch_size))
+        totals = {name: totals.get(name, 0) + value.detach().float().sum() for name, value in terms.items()}
+    grad_norm = accelerator.clip_grad_norm_(state.family.parameters(), config.clip_norm or math.inf)
+    means = accelerator.reduce(torch.stack(list(totals.values())), "sum") / config.batch_size
+    *values, norm = torch.cat([means, grad_norm.detach().float().reshape(1).to(means.device)]).tolist()
+    return dict(zip(totals, values, strict=True)), norm
+
+
+def _what_diverged(step: int, terms: dict[str, float], grad_norm: float) -> str:
+    numbers = {**terms, "grad_norm": grad_norm}
+    wrong = ", ".join(f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value))
+    return f"step {step}: {wrong}; stopped before the weights changed: train again with a lower train.learning_rate"

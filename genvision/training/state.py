@@ -1,0 +1,49 @@
+"""Everything that training changes, in one object: what a checkpoint holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
+from torch import nn
+
+from genvision.config.schema import Config
+from genvision.families.base import Family
+from genvision.training.budget import total_steps
+from genvision.training.ema import Ema
+from genvision.training.optimizer import make_optimizer
+
+
+@dataclass
+class TrainState:
+    """The state of a run between two optimizer steps.
+
+    family       the model itself, on its device
+    model        the same, prepared: `model(batch, draw)` runs under mixed precision and DistributedDataParallel
+    optimizer    prepared too; carries the gradient scaler of fp16
+    ema          averaged weights; `ema.module` is the family to sample from
+    step         optimizer steps made
+    images_seen  examples seen over all processes
+    seconds      spent in optimizer steps so far, earlier attempts included
+    total_steps  when to stop; None until a budget in minutes has been measured
+    """
+
+    family: Family
+    model: nn.Module
+    optimizer: AcceleratedOptimizer
+    ema: Ema
+    step: int = 0
+    images_seen: int = 0
+    total_steps: int | None = None
+    seconds: float = 0.0
+
+
+def make_state(family: Family, config: Config, accelerator: Accelerator) -> TrainState:
+    """A state at step 0 around a built family, moved to the accelerator's device. Raises ConfigError for the budget."""
+    total = total_steps(config.train)
+    ema = Ema(family, config.ema.decay)  # copied first: preparing binds the family's own forward to it
+    model, optimizer = accelerator.prepare(family, make_optimizer(family, config.train))
+    ema.module.to(accelerator.device)
+    ema.module.load_state_dict(family.state_dict())  # preparing gave every process the weights of the first
+    return TrainState(family, model, optimizer, ema, total_steps=total)

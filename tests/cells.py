@@ -1,0 +1,94 @@
+"""Tiny cells made from the schema's dataclasses, and what the tests of the model core share."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import asdict, replace
+
+import torch
+from torch import Tensor, nn
+
+from genvision.build import build
+from genvision.config.schema import AutoregressiveConfig, Config, DiffusionConfig, NetworkConfig, TrainConfig, VAEConfig
+from genvision.config.trunks import BACKBONES, FAMILY_ROLES, TRUNK_CONFIGS, TRUNK_ROLES
+from genvision.families import Family
+from genvision.spec import Batch, Draw, ImageSpec
+
+FAMILY_OPTIONS = {
+    "vae": VAEConfig(
+        latent_channels=4,
+        downsample=2,
+        likelihood="logistic_mixture",
+        mixtures=3,
+        beta=1.0,
+        beta_warmup_steps=0,
+        pixels="mean",
+    ),
+    "autoregressive": AutoregressiveConfig(likelihood="categorical", mixtures=3, label_dropout=0.1),
+    "diffusion": DiffusionConfig(path="flow", prediction="velocity", times="logit_normal", label_dropout=0.1),
+}
+TINY = {
+    "conv": {"width": 16, "depth": 1},
+    "unet": {"width": 16, "depth": 1, "head_width": 16},
+    "pixelcnn": {"width": 16, "depth": 2},
+    "vit": {"width": 16, "depth": 2, "head_width": 8, "mlp_ratio": 2.0},
+    "mixer": {"width": 16, "depth": 2, "channel_ratio": 2.0},
+}
+MIXED = [("vit", "conv"), ("conv", "mixer"), ("mixer", "vit")]  # encoder and decoder of different backbones
+
+
+def serving(role: str) -> list[str]:
+    """The trunks that can play a role."""
+    return [name for name, roles in TRUNK_ROLES.items() if role in roles]
+
+
+# every supported cell as (family, trunk of each of its roles)
+CELLS: list[tuple[str, tuple[str, ...]]] = [
+    *(("vae", (name, name)) for name in serving("encoder")),
+    *(("vae", pair) for pair in MIXED),
+    *(("autoregressive", (name,)) for name in serving("predictor")),
+    *(("diffusion", (name,)) for name in serving("denoiser")),
+]
+CELL_IDS = [f"{family}-{'-'.join(trunks)}" for family, trunks in CELLS]
+
+
+
+def cell_config(family: str, trunks: tuple[str, ...], *, seed: int = 0, trunk: dict | None = None, **options) -> Config:
+    """A tiny cell; `trunk` overrides options of every trunk, the other keywords those of the family."""
+    roles = {}
+    for role, name in zip(FAMILY_ROLES[family], trunks, strict=True):
+        chosen = asdict(TRUNK_CONFIGS[name](**{**TINY[name], **(trunk or {})}))
+        patch = 2 if role == "denoiser" and name != "unet" else 1
+        roles[role] = NetworkConfig(backbone=name, patch=patch, trunk=chosen)
+    train = TrainConfig(seed=seed, steps=1)
+    return Config(backbone=trunks[0], family=replace(FAMILY_OPTIONS[family], **options), train=train, **roles)
+
+
+def make_cell(family: str, trunks: tuple[str, ...], spec: ImageSpec, **options) -> Family:
+    """The family of `cell_config`, built for images of this geometry."""
+    return build(cell_config(family, trunks, **options), spec)
+
+
+@torch.no_grad()
+def randomise(module: nn.Module, std: float = 0.1, seed: int = 0) -> nn.Module:
+    """Add noise to every parameter, so that no gate, head or table is zero any more."""
+    generator = torch.Generator().manual_seed(seed)
+    for p in module.parameters():
+        p.add_(std * torch.randn(p.shape, generator=generator, dtype=p.dtype))
+    return module
+
+
+def some_images(n: int, spec: ImageSpec, seed: int = 0) -> Tensor:
+    """(n,C,H,W) uint8 noise below spec.levels."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, spec.levels, (n, *spec.shape), generator=generator, dtype=torch.uint8)
+
+
+def some_batch(n: int, spec: ImageSpec) -> Batch:
+    """Noise images, labels 0, 1, .. where the geometry has classes."""
+    return Batch(some_images(n, spec), torch.arange(n) % spec.classes if spec.classes else None)
+
+
+def draw_of(n: int, *, seed: int = 0, step: int = 0) -> Draw:
+    """The Draw of slots 0..n-1."""
+    return Draw(seed, step, torch.arange(n))

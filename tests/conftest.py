@@ -1,0 +1,14 @@
+"""Settings of every test session: no network, one thread per worker, reproducible property tests."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; must be set before torch is imported
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+from hypothesis import settings
+
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.load_profile("suite")

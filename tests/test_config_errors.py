@@ -1,0 +1,258 @@
+"""Every wrong setting is one ConfigError of at most 200 characters: where it stands, which key, what to do."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genvision.config import load_config
+from genvision.config.document import fault
+from genvision.errors import ConfigError
+
+
+def message_of(path=None, overrides=()):
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    text = str(caught.value)
+    assert len(text) <= 200 and "\n" not in text
+    return text
+
+
+def in_file(tmp_path, text, *overrides):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return message_of(path, overrides)
+
+
+TYPOS = [
+    ("train.step", "train.steps"),
+    ("train.learning_rte", "train.learning_rate"),
+    ("train.lerning_rate", "train.learning_rate"),
+    ("train.batchsize", "train.batch_size"),
+    ("train.batch_sise", "train.batch_size"),
+    ("trian.steps", "train.steps"),
+    ("train.warmup_step", "train.warmup_steps"),
+    ("train.weight_deacy", "train.weight_decay"),
+    ("train.beta", "train.betas"),
+    ("train.precison", "train.precision"),
+    ("learning_rate", "train.learning_rate"),
+    ("batch_size", "train.batch_size"),
+    ("log.every_step", "log.every_steps"),
+    ("log.tensorbord", "log.tensorboard"),
+    ("ema.dacay", "ema.decay"),
+    ("sample.num_image", "sample.num_images"),
+    ("sample.shceduler", "sample.scheduler"),
+    ("sample.guidence", "sample.guidance"),
+    ("score.extracter", "score.extractor"),
+    ("score.refrence", "score.reference"),
+    ("run.nmae", "run.name"),
+    ("data.fliip", "data.flip"),
+    ("data.crop_pading", "data.crop_padding"),
+    ("family.label_dropuot", "family.label_dropout"),
+    ("family.predicton", "family.prediction"),
+    ("trunk.wdith", "denoiser.trunk.width"),
+    ("denoiser.trunk.dpeth", "denoiser.trunk.depth"),
+    ("denoiser.backbon", "denoiser.backbone"),
+    ("bakcbone", "backbone"),
+    ("checkpoints", "train.keep_checkpoints"),
+]
+
+
+@pytest.mark.parametrize(("typo", "meant"), TYPOS, ids=[typo for typo, _ in TYPOS])
+def test_a_misspelt_key_is_answered_with_the_one_that_was_meant(tmp_path, typo, meant):
+    for text in (message_of(None, [f"{typo}=1"]), in_file(tmp_path, _nested(typo))):
+        assert typo in text and re.search(rf"did you mean {re.escape(meant)}\?", text)
+    assert re.search(rf"mine\.yaml:{2 + typo.count('.')}: ", text)
+
+
+def _nested(key, value="1"):
+    """The YAML of one key, a line per level, under a comment; the value stands on the last line."""
+    parts = key.split(".")
+    return "# head\n" + "".join(
+        f"{'  ' * i}{part}:{'' if part != parts[-1] else ' ' + value}\n" for i, part in enumerate(parts)
+    )
+
+
+WRONG = [
+    ("train.steps=abc", "train.steps: expected a whole number or null, got abc"),
+    ("train.steps=1.5", "train.steps: expected a whole number or null, got 1.5"),
+    ("train.seed=true", "train.seed: expected a whole number, got true"),
+    ("train.seed=null", "train.seed: expected a whole number, got null"),
+    ("train.seed=12:30:45", "train.seed: expected a whole number, got 12:30:45"),
+    ("train.learning_rate=fast", "train.learning_rate: expected a number, got fast"),
+    ("train.learning_rate=on", "train.learning_rate: expected a number, got on"),
+    ("train.learning_rate=[1]", "train.learning_rate: expected a number, got [1]"),
+    ("train.betas=0.9", "train.betas: expected a list of 2 numbers, got 0.9"),
+    ("train.betas=[0.9]", "train.betas: expected a list of 2 numbers, got [0.9]"),
+    ("train.betas=[0.9, x]", "train.betas: expected a list of 2 numbers, got [0.9, x]"),
+    ("train.schedule=cosin", "train.schedule: expected one of constant, cosine, linear, got cosin"),
+    ("train.precision=off", "train.precision: expected one of auto, no, bf16, fp16, got off"),
+    ("train.precision=[bf16]", "train.precision: expected one of"),
+    ("log.tensorboard=maybe", "log.tensorboard: expected true or false, got maybe"),
+    ("data.flip=2", "data.flip: expected true or false, got 2"),
+    ("family.path=flwo", "family.path: expected one of flow, cosine, got flwo"),
+    ("trunk.attention=perhaps", "trunk.attention: expected true or false, got perhaps"),
+    ("denoiser.trunk.multipliers=2", "denoiser.trunk.multipliers: expected a list of whole numbers, got 2"),
+    ("denoiser.trunk.multipliers=[]", "denoiser.trunk.multipliers: must not be empty"),
+    ("denoiser.patch=x", "denoiser.patch: expected a whole number, got x"),
+    ("train=5", "train is a section; set one of its keys, such as train."),
+    ("trunk=vit", "trunk is a section"),
+    ("denoiser=vit", "denoiser is a section"),
+    ("train.steps.x=5", "unknown key train.steps.x; did you mean train.steps?"),
+    ("train.learning_rate=.nan", "train.learning_rate: expected a number, got .nan"),
+    ("train.learning_rate=nan", "train.learning_rate: nan is no usable number"),
+    ("train.learning_rate=inf", "train.learning_rate: inf is no usable number"),
+    ("train.seed=99999999999999999999", "train.seed: 99999999999999999999 is no usable number"),
+    ("train.batch_size=0", "train.batch_size: must be more than 0, not 0"),
+    ("train.steps=-1", "train.steps: must be more than 0, not -1"),
+    ("train.seed=-1", "train.seed: must be 0 or more, not -1"),
+    ("sample.guidance=-0.5", "sample.guidance: must be 0 or more, not -0.5"),
+    ("train.betas=[0.9, 1]", "train.betas: must be from 0 to below 1, not 1.0"),
+    ("ema.decay=1", "ema.decay: must be from 0 to below 1, not 1.0"),
+    ("data.validation_fraction=1.5", "data.validation_fraction: must be from 0 to below 1, not 1.5"),
+    ("family.label_dropout=1.01", "family.label_dropout: must be from 0 to 1, not 1.01"),
+    ("data.channels=5", "data.channels: must be from 1 to 4, not 5"),
+    ("denoiser.trunk.width=0", "denoiser.trunk.width: must be more than 0, not 0"),
+    ("trunk.width=0", "trunk.width: must be more than 0, not 0"),
+    ("denoiser.trunk.multipliers=[1, 0]", "denoiser.trunk.multipliers: must be more than 0, not 0"),
+    ("train.micro_batch_size=129", "train.micro_batch_size: must be at most train.batch_size, 128"),
+    ("run.name=../x", "run.name: '../x': letters, digits"),
+    ("run.name=-x", "run.name: '-x': letters, digits"),
+    (f"run.name={'x' * 101}", "run.name: 'xxxx"),
+    ("run.dir=", "run.dir: expected a text, got null"),
+    ("run.dir=''", "run.dir: must not be empty"),
+    ("data.path=/x", "data.path: only data=folder has a path; data=fashion_mnist_mini"),
+    ("data=folder", "data.path: the folder's path is missing; write data=folder:PATH"),
+    ("data=folder:", "data.path: the folder's path is missing; write data=folder:PATH"),
+]
+
+
+@pytest.mark.parametrize(("override", "expected"), WRONG, ids=[override[:40] for override, _ in WRONG])
+def test_a_wrong_value_names_its_key_and_what_was_expected(override, expected):
+    assert message_of(None, [override, "backbone=convnet"]).startswith(f"command line: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["backbone=vitt"], "backbone=vitt is unknown (did you mean vit?); choose one of convnet, mixer, vit"),
+        (["family=dffusion"], "family=dffusion is unknown (did you mean diffusion?); choose one of autoregressive"),
+        (["size=huge"], "choose one of base, small, tiny"),
+        (["recipe=quikstart"], "(did you mean quickstart?)"),
+        (["data=mnsit"], "(did you mean mnist?)"),
+        (["data=../../etc/passwd"], "data=../../etc/passwd is unknown"),
+        (["size="], "size= is unknown; choose one of base, small, tiny"),
+        (["data.name=[a]"], "data=[a] is unknown; choose one of"),
+        (["encoder.backbone=vit"], "encoder.backbone: family=diffusion has no encoder; its networks: denoiser"),
+        (["family=vae", "denoiser.trunk.width=8"], "family=vae has no denoiser; its networks: encoder and decoder"),
+        (["denoiser.backbone=resnet"], "denoiser.backbone: no backbone resnet; choose one of convnet, vit, mixer"),
+        (["trunk.name=resnet"], "trunk.name=resnet: no such trunk; choose one of conv, unet, vit, mixer"),
+        (
+            ["denoiser.trunk.name=pixelcnn"],
+            "denoiser.trunk.name=pixelcnn: cannot serve as denoiser; choose one of conv",
+        ),
+        (["family=vae", "trunk.name=unet"], "trunk.name=unet: cannot serve as encoder; choose one of conv, vit, mixer"),
+        (["backbone=vit", "trunk.kernel=3"], "trunk.kernel: trunk vit of the denoiser has no such option"),
+        (["family=autoregressive", "trunk.kernel=4"], "trunk.kernel: must be an odd number"),
+        (["family=vae", "encoder.patch=2"], "encoder.patch: only a denoiser has a patch; set family.downsample"),
+        (["family=vae", "family.path=flow"], "unknown key family.path"),
+        (
+            ["train.steps=5", "train.images=5"],
+            "train.steps: give one of train.steps, train.images, train.minutes; here:",
+        ),
+        (["train.minutes=null"], "train.steps: give one of train.steps, train.images, train.minutes; here: none"),
+        (["train.minutes=1", "train.warmup_steps=19"], "train.warmup_steps: must be at least 20 with train.minutes"),
+        (["--backbone"], "--backbone: no value; write key=value"),
+        (["backbone"], "backbone: no value; write key=value, such as train.steps=1000"),
+        (["=5"], "'' is not a key; write key=value"),
+        (["a..b=5"], "'a..b' is not a key; write key=value"),
+        (["data=folder:x", "data.height=null"], "data.height: a folder has no size of its own; give a number"),
+        (["run.name=[x"], "not valid YAML"),
+        (["run.name=${oc.env:HOME}"], "interpolation is not read"),
+        (["run.name=???"], "interpolation is not read"),
+        (["train.seed=!!python/object/apply:os.system [ls]"], "tag tag:yaml.org,2002:python/object"),
+        (["train={seed: {a: 1}}"], "unknown key train.seed.a"),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_a_wrong_choice_names_those_that_can(overrides, expected):
+    assert expected in message_of(None, overrides)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("train:\n  seed: 1\n  seed: 2\n", "mine.yaml:3: train.seed: given twice"),
+        ("train: {seed: 1}\nlog: {every_steps: 1}\ntrain: {steps: 5}\n", "mine.yaml:3: train: given twice"),
+        ("a: &x [1]\nb: *x\n", "mine.yaml:1: anchors and aliases"),
+        ("a: *x\n", "mine.yaml:1: anchors and aliases"),
+        ("<<: {a: 1}\n", "mine.yaml:1: '<<' is not a key"),
+        ("train:\n  seed: ${oc.env:HOME}\n", "mine.yaml:2: ${oc.env:HOME}: interpolation is not read"),
+        ("train: !!python/object/apply:os.system ['ls']\n", "mine.yaml:1: tag"),
+        ("train: !!python/name:os.system\n", "mine.yaml:1: tag"),
+        ("_target_: os.system\n", "mine.yaml:1: unknown key _target_"),
+        ("train:\n\tseed: 1\n", "mine.yaml:2: not valid YAML"),
+        ("train: [\n", "not valid YAML"),
+        ("- train\n", "mine.yaml: not a table of settings"),
+        ("just words\n", "mine.yaml: not a table of settings"),
+        ("train: {seed: 1}\n---\ntrain: {seed: 2}\n", "a second document"),
+        ("train: {betas: [[1], 2]}\n", "mine.yaml:1: train.betas: a list of plain values"),
+        ("? [a]\n: 1\n", "is not a key"),
+        ("1: x\n", "mine.yaml:1: '1' is not a key"),
+        ("train.seed: 1\n", "mine.yaml:1: 'train.seed' is not a key; keys are words, nested for sections"),
+        ("train: {seed: 1}\x00\n", "not valid YAML"),
+        (b"train: {seed: \xff}\n", "not UTF-8 at byte 14"),
+        ("#" * 1_000_001, "larger than 1 MB"),
+        ("{a: " * 3000 + "1" + "}" * 3000, "nested deeper than 8 levels"),
+        ("[" * 3000 + "]" * 3000, "a list of plain values"),
+        ("train:\n  steps: 5\n  images: 5\n", "mine.yaml:2: train.steps: give one of"),
+        ("train:\n  seed: -5\n", "mine.yaml:2: train.seed: must be 0 or more"),
+        ("\n\nfamily: gan\n", "mine.yaml:3: family=gan is unknown"),
+        ("recipe: nope\n", "mine.yaml:1: recipe=nope is unknown"),
+        ("trunk: {name: pixelcnn}\n", "mine.yaml:1: trunk.name=pixelcnn: cannot serve as denoiser"),
+        (
+            "family: vae\ndenoiser:\n  trunk: {width: 8}\n",
+            "mine.yaml:3: denoiser.trunk.width: family=vae has no denoiser",
+        ),
+    ],
+    ids=lambda value: str(value)[:40].encode("unicode_escape").decode(),
+)
+def test_a_hostile_or_broken_file_is_refused_at_once_with_its_line(tmp_path, text, expected):
+    start = time.monotonic()
+    assert expected in in_file(tmp_path, text)
+    assert time.monotonic() - start < 5  # a second on an idle machine
+
+
+def test_an_unreadable_file_is_named(tmp_path):
+    assert "nowhere.yaml: cannot read this config file (No such file" in message_of(tmp_path / "nowhere.yaml")
+    assert "cannot read this config file (Is a directory)" in message_of(tmp_path)
+
+
+def test_a_recipe_cannot_be_named_beside_a_file(tmp_path):
+    assert "give one of them" in in_file(tmp_path, "", "recipe=quickstart")
+
+
+def test_an_error_in_a_file_is_blamed_on_the_last_source_that_set_the_key(tmp_path):
+    assert in_file(tmp_path, "train: {seed: -5}", "train.seed=-6").startswith("command line: train.seed")
+
+
+def test_messages_never_pass_200_characters():
+    text = str(fault("d/" * 200 + "mine.yaml:3", "x" * 500))
+    assert len(text) == 200 and "mine.yaml:3: xxx" in text
+
+
+@settings(max_examples=150)
+@given(
+    st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | st.from_regex(r"(train|data|trunk):\n  \w+: .*\n")
+)
+def test_any_document_is_valid_or_one_line(tmp_path_factory, document):
+    path = tmp_path_factory.getbasetemp() / "fuzz.yaml"
+    path.write_bytes(document if isinstance(document, bytes) else document.encode("utf-8", "surrogatepass"))
+    try:
+        load_config(path)
+    except ConfigError as error:
+        assert len(str(error)) <= 200 and "\n" not in str(error)
