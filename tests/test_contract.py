@@ -92,7 +92,7 @@ def test_macs_of_a_linear_denoiser_are_those_counted_by_hand() -> None:
 
 @every_cell
 @pytest.mark.parametrize(
-    ("size", "classes"), [((1, 8, 8), 3), ((3, 8, 8), 0), ((3, 6, 10), 0), ((3, 6, 10), 3)], ids=str
+    ("size", "classes"), [((1, 8, 8), 3), ((3, 8, 8), 0), ((3, 6, 10), 3)], ids=str
 )
 def test_samples_depend_on_seed_and_index_alone(family, trunks, size, classes) -> None:
     spec = ImageSpec(*size, classes=classes)
@@ -101,9 +101,9 @@ def test_samples_depend_on_seed_and_index_alone(family, trunks, size, classes) -
     images = cell.sample(5, **options)
     assert images.dtype == torch.uint8
     assert images.shape == (5, *size)
-    for n in (1, 2, 3):  # inside a chunk, at its end, one past it
+    for n in (1, 4):  # inside a chunk, at the end of one
         assert torch.equal(cell.sample(n, **options), images[:n])
-    other = cell.sample(3, seed=1, **options)
+    other = cell.sample(2, seed=1, **options)
     exact = {image.numpy().tobytes() for image in images}
     assert len(exact) == 5
     assert exact.isdisjoint(image.numpy().tobytes() for image in other)

@@ -278,6 +278,15 @@ def test_a_tenth_by_name_is_the_test_split(tmp_path):
     assert {int(image[0, 0, 0]) for image in load(here, "test").images} & set(range(200)) == before
 
 
+def test_a_train_folder_alone_gives_a_tenth_of_its_own(tmp_path):
+    fill(tmp_path / "train/a", 100)
+    here = folder(tmp_path, channels=1)
+    assert spec_of(here).classes == 1
+    parts = [load(here, split).images[:, 0, 0, 0].tolist() for split in ("train", "test")]
+    assert sorted(parts[0] + parts[1]) == list(range(100))
+    assert 2 <= len(parts[1]) <= 20
+
+
 def test_images_directly_below_are_unlabelled(tmp_path):
     fill(tmp_path, 30)
     assert spec_of(folder(tmp_path)) == ImageSpec(3, 8, 8, 0)

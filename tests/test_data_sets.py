@@ -242,7 +242,8 @@ def test_spec_of_says_what_load_gives_without_reading():
         ({"height": 0}, "data.height=0"),
         ({"path": "x"}, "only data.name=folder reads it"),
         ({"validation_fraction": 1.0}, "validation_fraction=1.0"),
-        ({"name": "folder", "path": "."}, "data.height and data.width must be given"),
+        ({"name": "folder", "path": ".", "height": 8}, "data.height and data.width must be given"),
+        ({"name": "folder", "path": ".", "width": 8}, "data.height and data.width must be given"),
     ],
 )
 def test_impossible_configs_are_named(changes, message):

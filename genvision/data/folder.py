@@ -67,7 +67,7 @@ def class_names(config: DataConfig) -> tuple[str, ...]:
 
 
 def read_folder(
-    config: DataConfig, found: Found, names: tuple[str, ...], height: int, width: int, channels: int
+    found: Found, names: tuple[str, ...], height: int, width: int, channels: int
 ) -> tuple[Tensor, Tensor | None]:
     """Decode files into (N,C,height,width) uint8 and their labels (N,) int64 (None where there are no class names).
 

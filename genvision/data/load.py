@@ -39,7 +39,7 @@ def load(config: DataConfig, split: Split) -> ImageSet:
         kept = _members(config, split, len(found.images))
         found = replace(found, images=tuple(found.images[k] for k in kept))
         names = () if split == "all" else class_names(config)
-        images, labels = read_folder(config, found, names, spec.height, spec.width, spec.channels)
+        images, labels = read_folder(found, names, spec.height, spec.width, spec.channels)
         return ImageSet(f"folder:{config.path}", split, images, labels, names)
     if split == "all":
         raise DataError(f"{config.name}: has no split 'all', which is for folders; name train, validation or test")

@@ -15,14 +15,15 @@ class PositionEmbedding(nn.Module):
 
     def __init__(self, kind: str, grid: tuple[int, int], width: int) -> None:
         super().__init__()
-        self.table = None
         if kind == "learned":
             self.table = nn.Parameter(0.02 * torch.randn(*grid, width))
         elif kind == "sincos":
             if width % 4:
                 raise ConfigError(f"trunk.width={width} must be a multiple of 4 for trunk.position=sincos")
-            table = get_2d_sincos_pos_embed(width, grid, output_type="pt", device=torch.device("cpu")).float()
+            table = get_2d_sincos_pos_embed(width, grid, output_type="pt").float()
             self.register_buffer("table", rearrange(table, "(h w) d -> h w d", h=grid[0]), persistent=False)
+        else:
+            self.table = None
 
     def forward(self, h: Tensor) -> Tensor:
         return h if self.table is None else h + self.table.to(h.dtype)

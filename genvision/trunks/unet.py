@@ -28,7 +28,7 @@ class SpatialAttention(nn.Module):
 class UNetTrunk(nn.Module):
     """h (B,H,W,D), cond (B,D) -> (B,H,W,D), for any H and W: 28 -> 14 -> 7 -> 4 and back to the size of each skip.
 
-    Every block on the way down leaves a skip that its mirror on the way up concatenates. Self-attention sits between
+    Mean pooling halves a level (half sizes round up). Every block on the way down leaves a skip that its mirror on the way up concatenates. Self-attention sits between
     two blocks at the coarsest level. Options as in `genvision.config.trunks.UNetTrunkConfig`; works in (B,D,H,W)
     memory for the reason given in `ConvTrunk`.
     """
@@ -55,12 +55,9 @@ class UNetTrunk(nn.Module):
         def block(c_in: int, c_out: int) -> ResidualBlock:
             return ResidualBlock(c_in, c_out, cond_width, dropout=dropout)
 
-        self.down, self.reduce = nn.ModuleList(), nn.ModuleList()
-        self.up, self.expand = nn.ModuleList(), nn.ModuleList()
+        self.down, self.up, self.expand = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         c = width
-        for level, c_level in enumerate(widths):
-            if level:
-                self.reduce.append(nn.Conv2d(c, c, 3, stride=2, padding=1))
+        for c_level in widths:
             self.down.append(nn.ModuleList(block(c if i == 0 else c_level, c_level) for i in range(depth)))
             c = c_level
         mixing = SpatialAttention(c, head_width) if attention else nn.Identity()
@@ -74,7 +71,8 @@ class UNetTrunk(nn.Module):
     def forward(self, h: Tensor, cond: Tensor) -> Tensor:
         x, cond, skips = rearrange(h, "b h w d -> b d h w"), self.cond(F.silu(cond)), []
         for level, blocks in enumerate(self.down):
-            x = self.reduce[level - 1](x) if level else x
+            if level:
+                x = F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
             for block in blocks:
                 x = block(x, cond)
                 skips.append(x)

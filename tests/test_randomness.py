@@ -1,0 +1,95 @@
+"""Keyed randomness: pure, without collisions, of the right distribution, the same in any batch."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from genvision.probability.randomness import Stream, generator, normal, uniform
+from genvision.spec import Draw
+
+
+def draw(*slots: int, seed: int = 0, step: int = 0) -> Draw:
+    return Draw(seed, step, torch.tensor(slots))
+
+
+@pytest.mark.parametrize("law", [uniform, normal])
+def test_numbers_are_a_pure_function_of_their_key(law) -> None:
+    first = law(draw(3, 4), Stream.NOISE, 2, 5)
+    torch.manual_seed(123)
+    law(draw(9), Stream.NOISE, 7)
+    assert torch.equal(law(draw(3, 4), Stream.NOISE, 2, 5), first)
+    assert first.shape == (2, 2, 5)
+    assert first.dtype == torch.float32
+
+
+def test_drawing_leaves_the_global_generators_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(4)
+    torch.manual_seed(5)
+    normal(draw(0, 1), Stream.NOISE, 10)
+    assert torch.equal(torch.rand(4), expected)
+
+
+@pytest.mark.parametrize("law", [uniform, normal])
+def test_a_slot_draws_the_same_in_any_company(law) -> None:
+    together = law(draw(7, 2, 11, 2), Stream.LATENT, 3)
+    for row, slot in zip(together, (7, 2, 11, 2), strict=True):
+        assert torch.equal(law(draw(slot), Stream.LATENT, 3)[0], row)
+
+
+def test_a_longer_draw_starts_with_the_shorter_one() -> None:
+    assert torch.equal(uniform(draw(1), Stream.PIXELS, 8)[:, :4], uniform(draw(1), Stream.PIXELS, 4))
+
+
+def test_seeds_streams_steps_and_slots_share_no_number() -> None:
+    """16 numbers of 64 bits for each of 4,480 keys: all different, at the ends of the range too."""
+    large = 2**40
+    keys = list(itertools.product((0, 1, 2, large), range(16 + 4), (0, 1, 2, large), (0, 1, 2, 3, 4, 5, large)))
+    numbers = [n for seed, stream, step, slot in keys
+               for n in generator(seed, stream, step, slot).integers(2**63, size=16).tolist()]  # fmt: skip
+    assert len(keys) * 16 == len(numbers)
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_a_long_draw_does_not_run_into_the_next_slot_or_stream() -> None:
+    long = set(generator(0, 0).integers(2**63, size=100_000).tolist())
+    for key in ({"stream": 1}, {"step": 1}, {"slot": 1}):
+        other = generator(0, **{"stream": 0, **key}).integers(2**63, size=1000).tolist()
+        assert long.isdisjoint(other)
+
+
+def test_sampling_never_meets_a_training_stream() -> None:
+    training = {stream for stream in Stream if stream < Stream.SAMPLE}
+    sampling = {Stream.SAMPLE + stream for stream in training}
+    assert training.isdisjoint(sampling)
+    assert len({int(stream) for stream in Stream}) == len(Stream)
+
+
+def test_uniforms_fill_the_unit_interval_evenly() -> None:
+    u = uniform(Draw(0, 0, torch.arange(500)), Stream.TIMES, 400).double().flatten()
+    n = len(u)
+    assert u.min() >= 0
+    assert u.max() < 1
+    counts = torch.histc(u, 20, 0, 1)
+    chi_square = ((counts - n / 20) ** 2 / (n / 20)).sum()
+    assert chi_square < 43.8  # 99.9 % of 19 degrees of freedom
+    assert abs(u.mean() - 0.5) < 4 / math.sqrt(12 * n)
+
+
+def test_normals_have_the_moments_of_a_standard_normal() -> None:
+    z = normal(Draw(0, 0, torch.arange(500)), Stream.NOISE, 400).double().flatten()
+    n = len(z)
+    for power, expected, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert abs((z**power).mean() - expected) < 4 * math.sqrt(variance / n)
+
+
+def test_slots_steps_and_neighbours_are_uncorrelated() -> None:
+    by_step = torch.stack([normal(Draw(0, step, torch.arange(64)), Stream.NOISE, 256).flatten() for step in range(3)])
+    by_seed = torch.stack([normal(Draw(seed, 0, torch.arange(64)), Stream.NOISE, 256).flatten() for seed in range(3)])
+    by_slot = normal(Draw(0, 0, torch.arange(3)), Stream.NOISE, 64 * 256)
+    for numbers in (by_step, by_seed, by_slot):
+        assert (torch.corrcoef(numbers) - torch.eye(3)).abs().max() < 4 / math.sqrt(64 * 256)
