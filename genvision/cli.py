@@ -12,6 +12,7 @@ from pathlib import Path
 
 from genvision.errors import ConfigError, GenvisionError
 
+GROUP_NAMES = ("family", "backbone", "data", "size", "recipe")
 EXIT_OUT_OF_MEMORY = 7
 EXIT_INTERRUPTED = 143
 
@@ -64,7 +65,9 @@ def train(args: argparse.Namespace) -> None:
         from genvision.run_folder import locate
 
         if path or any(word.split("=")[0] in ("family", "backbone", "data", "size", "recipe") for word in args.keys):
-            raise ConfigError(f"--resume {args.resume} takes the run's own configuration; leave out --config and groups")
+            raise ConfigError(
+                f"--resume {args.resume} takes the run's own configuration: leave out --config and groups"
+            )
         path = locate(args.resume).config
     config = load_config(path, args.keys)
     _check_torchvision()
@@ -81,27 +84,10 @@ def train(args: argparse.Namespace) -> None:
 def sample(args: argparse.Namespace) -> None:
     """Draw images from a run's EMA weights into a folder of PNGs or an NPZ."""
     _check_torchvision()
-    from accelerate import PartialState
+    from genvision.sample_command import sample_to
 
-    from genvision.pipelines import load
-    from genvision.sampling import write_images
-    from genvision.sampling.write import refuse_existing
-
-    refuse_existing(args.out)
-    state = PartialState()
-    pipeline = load(args.run_or_model)
-    pipeline.to(state.device)
-    asked = {"steps": args.steps, "scheduler": args.scheduler, "guidance": args.guidance}
-    given = {name: value for name, value in asked.items() if value is not None}
-    takes = pipeline.generator.sample_options
-    if foreign := sorted(given.keys() - set(takes)):
-        raise ConfigError(f"--{foreign[0]} means nothing to family={pipeline.config.family}; leave it out")
-    labels = parse_labels(args.labels, args.num_images)
-    images = pipeline(args.num_images, labels=labels, seed=args.seed, output_type="pt", progress=True, **given).images
-    if state.is_main_process:
-        used = pipeline.generator.check_labels(None if labels is None else images.new_tensor(labels).long(), len(images))
-        write_images(images, args.out, labels=used)
-        print(f"{args.out}: {args.num_images} images from the EMA weights of {args.run_or_model}, seed {args.seed}")
+    options = {"steps": args.steps, "scheduler": args.scheduler, "guidance": args.guidance}
+    print(sample_to(args.out, args.run_or_model, args.num_images, seed=args.seed, labels=args.labels, **options))
 
 
 def score(args: argparse.Namespace) -> None:
@@ -124,17 +110,11 @@ def score(args: argparse.Namespace) -> None:
 def nll(args: argparse.Namespace) -> None:
     """Bits per dimension of a run on one split, with its kind."""
     _check_torchvision()
-    from genvision import data
-    from genvision.evaluation.likelihood import bits_per_dim
-    from genvision.pipelines import load
-    from genvision.run_folder import RunFolder
+    from genvision.score_command import run_likelihood
 
-    config = RunFolder(args.run_folder).read_config()
-    bits = bits_per_dim(load(args.run_folder).generator, data.load(config.data, args.split), limit=args.num_images)
-    if bits is None:
-        raise ConfigError(f"family={config.family.name} has no likelihood; bits/dim exist for vae and autoregressive")
-    note = "" if bits["kind"] == "exact" else " (the true value is no higher)" if bits["kind"] == "bound" else ""
-    print(f"{bits['value']:.4f} bits/dim, {bits['kind']}{note}, {bits['num_images']} images of {config.data.name}:{args.split}")
+    bits = run_likelihood(args.run_folder, args.split, args.num_images)
+    meaning = {"exact": "exact", "bound": "upper bound", "estimate": "estimate"}[bits["kind"]]
+    print(f"{bits['value']:.4f} bits/dim ({meaning}), {bits['num_images']} images of {bits['data']}:{bits['split']}")
     _write_json(args.json, bits)
 
 
@@ -169,17 +149,6 @@ def doctor(args: argparse.Namespace) -> None:
     from genvision.doctor import doctor_text
 
     print(doctor_text())
-
-
-def parse_labels(text: str | None, n: int) -> list[int] | None:
-    """"3" or "0,1,2" -> n labels, the given ones repeated in turn; None -> None. Raises ConfigError."""
-    if text is None:
-        return None
-    try:
-        given = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"--labels {text}: write whole numbers separated by commas") from None
-    return [given[k % len(given)] for k in range(n)]
 
 
 def _print_metrics(report: dict) -> None:
@@ -235,9 +204,13 @@ def _usage(arguments: list[str]) -> int:
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
     """train a generator, then sample, score and record it"""
     parser.set_defaults(run=train)
-    parser.add_argument("keys", nargs="*", metavar="key=value", help="groups (family=, backbone=, data=, size=) and keys")
+    parser.add_argument(
+        "keys", nargs="*", metavar="key=value", help="groups (family=, backbone=, data=, size=) and keys"
+    )
     parser.add_argument("--config", type=Path, help="a recipe, or the config.yaml of any run")
-    parser.add_argument("--resume", metavar="auto|PATH", help="go on from the newest checkpoint of run.name, or of PATH")
+    parser.add_argument(
+        "--resume", metavar="auto|PATH", help="go on from the newest checkpoint of run.name, or of PATH"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the resolved run and its costs; write nothing")
 
 

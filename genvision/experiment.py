@@ -19,9 +19,9 @@ from genvision.errors import ConfigError, NonFiniteError
 from genvision.evaluation.extractors import require_extractor
 from genvision.evaluation.leaderboard import build as build_leaderboard
 from genvision.evaluation.likelihood import bits_per_dim
+from genvision.evaluation.record import write_record
 from genvision.families.base import Family
 from genvision.initialise import initialise
-from genvision.evaluation.record import write_record
 from genvision.outcome import Outcome, make_record, summary
 from genvision.pipelines import ImageGenerationPipeline
 from genvision.run_folder import RunFolder
@@ -255,7 +255,7 @@ def _folder(config: Config, resume: str | None, accelerator: Accelerator) -> Run
 
 
 def _recorded(config: Config, folder: RunFolder) -> Config:
-    """The configuration that the run recorded (its budget frozen), which must be the asked one in all but the budget."""
+    """The asked configuration with the budget the run froze; it must be the recorded one in all that trains."""
     recorded = folder.read_config()
     if resume_hash(recorded) != resume_hash(config):
         raise ConfigError(f"{folder.config} holds another configuration than was asked for; set another run.name")

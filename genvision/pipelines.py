@@ -11,7 +11,7 @@ import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput, ModelMixin
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from torchvision.transforms.functional import to_pil_image
+from PIL import Image
 
 from genvision.config.schema import FAMILY_CONFIGS
 from genvision.errors import RunError
@@ -94,7 +94,12 @@ class ImageGenerationPipeline(DiffusionPipeline):
         given = None if labels is None else torch.tensor(labels)
         settings = {**self.config.sampling, **options}
         images = draw_images(self.generator, num_images, labels=given, seed=seed, progress=progress, **settings)
-        return ImagePipelineOutput(images=images if output_type == "pt" else [to_pil_image(x) for x in images])
+        return ImagePipelineOutput(images=images if output_type == "pt" else [to_pil(image) for image in images])
+
+
+def to_pil(image: torch.Tensor) -> Image.Image:
+    """(C,H,W) uint8 -> a gray, gray-alpha, RGB or RGBA image."""
+    return Image.fromarray(image.movedim(0, -1).squeeze(-1).numpy())
 
 
 def load(path_or_hub_id: str | Path, **hub: Any) -> ImageGenerationPipeline:

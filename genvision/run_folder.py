@@ -60,7 +60,7 @@ class RunFolder:
         return load_config(self.config, overrides or [])
 
     def write_status(self, state: str, **details: Any) -> None:
-        """status.json: state (running, finished, failed, diverged, interrupted), step, total_steps, reason, exit_code."""
+        """status.json: state (running, finished, failed, diverged, interrupted), step, total_steps, reason."""
         status = {"state": state, **details}
         write_text(self.path / "status.json", json.dumps(status, indent=2) + "\n")
 

@@ -1,20 +1,21 @@
-"""`genvision score`: where the images come from, and under which protocol they are scored."""
+"""`genvision score` and `genvision nll`: what is measured, and under which protocol."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import PartialState
 
+from genvision import data
 from genvision.config.schema import DataConfig
 from genvision.errors import ConfigError
 from genvision.evaluation.extractors import require_extractor
 from genvision.evaluation.images import read_images, require_count
+from genvision.evaluation.likelihood import bits_per_dim
 from genvision.pipelines import load
 from genvision.run_folder import RunFolder
-from genvision.scoring import as_json, draw, reference_set, sampling_protocol, sampling_settings, score_images
+from genvision.scoring import as_json, draw, reference_set, sampling_protocol, score_images
 
 
 def score_source(
@@ -41,3 +42,13 @@ def score_source(
     real = reference_set(reference, trained_on, images.shape[1:])
     scored = score_images(images, real, extractor=extractor, weights=weights, device=device, sampling=sampling)
     return as_json(scored)
+
+
+def run_likelihood(run: Path, split: str, limit: int | None) -> dict[str, Any]:
+    """The report of `genvision nll --json`. Raises ConfigError where the family has no likelihood."""
+    config = RunFolder(run).read_config()
+    family = load(run).to(PartialState().device).generator
+    bits = bits_per_dim(family, data.load(config.data, split), limit=limit)
+    if bits is None:
+        raise ConfigError(f"family={config.family.name} has no likelihood: bits/dim exist for vae and autoregressive")
+    return {"data": config.data.name, **bits}

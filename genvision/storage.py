@@ -1,8 +1,9 @@
-"""Files that are either whole or absent: write beside the target, then rename over it."""
+"""Files and folders that are either whole or absent: write beside the target, then rename over it."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,19 +13,22 @@ from genvision.errors import StorageError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; what was written there replaces `path` when the block ends well.
+    """Yield a temporary path beside `path`; what was written there, a file or a folder, replaces `path` at the end.
 
-    A reader sees the old file or the new one, never a part. Raises StorageError (exit 6) when the disk refuses.
+    A reader sees the old one or the new one, never a part. Raises StorageError (exit 6) when the disk refuses.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            with open(temporary, "rb") as written:
-                os.fsync(written.fileno())
+            if temporary.is_file():
+                with temporary.open("rb") as written:
+                    os.fsync(written.fileno())
             os.replace(temporary, path)
         finally:
+            if temporary.is_dir():
+                shutil.rmtree(temporary)
             temporary.unlink(missing_ok=True)
     except OSError as error:
         why = error.strerror or error

@@ -1,4 +1,4 @@
-"""Complete the upper half of test images, a row of originals above each: python samples/completion.py RUN --out c.png"""
+"""Complete test images from their upper half, the originals above: python samples/completion.py RUN --out c.png"""
 
 import argparse
 from pathlib import Path

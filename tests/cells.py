@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import asdict, replace
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from genvision.build import build
 from genvision.config.schema import AutoregressiveConfig, Config, DiffusionConfig, NetworkConfig, TrainConfig, VAEConfig
-from genvision.config.trunks import BACKBONES, FAMILY_ROLES, TRUNK_CONFIGS, TRUNK_ROLES
+from genvision.config.trunks import FAMILY_ROLES, TRUNK_CONFIGS, TRUNK_ROLES
 from genvision.families import Family
 from genvision.spec import Batch, Draw, ImageSpec
 
@@ -50,7 +49,6 @@ CELLS: list[tuple[str, tuple[str, ...]]] = [
     *(("diffusion", (name,)) for name in serving("denoiser")),
 ]
 CELL_IDS = [f"{family}-{'-'.join(trunks)}" for family, trunks in CELLS]
-
 
 
 def cell_config(family: str, trunks: tuple[str, ...], *, seed: int = 0, trunk: dict | None = None, **options) -> Config:

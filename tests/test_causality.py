@@ -134,7 +134,10 @@ def test_log_probability_of_earlier_pixels_ignores_later_ones(trunk) -> None:
     x = torch.randint(0, 256, (1, *spec.shape), generator=torch.Generator().manual_seed(0))
     changed, j = x.clone(), 20
     changed[:, :, j // SIDE, j % SIDE] = (x[:, :, j // SIDE, j % SIDE] + 128) % 256
-    params = [cell.predictor.head.params(cell.predictor(to_unit(images, dtype=torch.float64)), images) for images in (x, changed)]
+    params = [
+        cell.predictor.head.params(cell.predictor(to_unit(images, dtype=torch.float64)), images)
+        for images in (x, changed)
+    ]
     moved = (params[0] != params[1]).any(-1)[0].flatten(1)  # (C,H*W)
     assert not moved[:, :j].any()
     assert moved[:, j].tolist() == [False, True]

@@ -91,9 +91,7 @@ def test_macs_of_a_linear_denoiser_are_those_counted_by_hand() -> None:
 
 
 @every_cell
-@pytest.mark.parametrize(
-    ("size", "classes"), [((1, 8, 8), 3), ((3, 8, 8), 0), ((3, 6, 10), 3)], ids=str
-)
+@pytest.mark.parametrize(("size", "classes"), [((1, 8, 8), 3), ((3, 8, 8), 0), ((3, 6, 10), 3)], ids=str)
 def test_samples_depend_on_seed_and_index_alone(family, trunks, size, classes) -> None:
     spec = ImageSpec(*size, classes=classes)
     cell = randomise(make_cell(family, trunks, spec), std=0.2)

@@ -10,7 +10,7 @@ import pytest
 from genvision.errors import DataError, StorageError
 from genvision.evaluation.protocol import protocol_hash
 from genvision.evaluation.record import build_record, read_record, write_record
-from genvision.evaluation.storage import replacing
+from genvision.storage import replacing
 
 PROTOCOL = {
     "num_images": 2000,

@@ -13,6 +13,7 @@ import pytest
 import genvision
 
 PACKAGE = Path(genvision.__file__).parent
+COMMANDS = ("dry_run", "score_command", "sample_command")
 LAYERS = {
     0: ("spec", "errors", "storage", "config"),
     1: ("layers", "probability"),
@@ -22,7 +23,17 @@ LAYERS = {
     5: ("build", "data"),
     6: ("sampling",),
     7: ("training", "evaluation", "pipelines"),
-    8: ("experiment", "run_folder", "initialise", "outcome", "scoring", "dry_run", "score_command", "analysis"),
+    8: (
+        "experiment",
+        "run_folder",
+        "initialise",
+        "outcome",
+        "scoring",
+        "dry_run",
+        "score_command",
+        "sample_command",
+        "analysis",
+    ),
     9: ("cli", "doctor", "__init__"),
 }
 # the leaves of the lowest layer, the parts of one run and the commands are open to each other

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from genvision.errors import DataError, NonFiniteError, StorageError
-from genvision.evaluation.storage import replacing
 from genvision.probability.randomness import Stream, generator
+from genvision.storage import replacing
 
 if TYPE_CHECKING:
     from genvision.data.image_set import ImageSet

@@ -16,7 +16,7 @@ from typing import Any
 from genvision.errors import DataError
 from genvision.evaluation import page, report
 from genvision.evaluation.record import FILE_NAME, Record, read_record
-from genvision.evaluation.storage import write_text
+from genvision.storage import write_text
 
 SCHEMA = 1
 

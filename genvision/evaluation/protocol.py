@@ -8,6 +8,7 @@ sampling.scheduler    solver of a diffusion sampler            sampling.steps   
 sampling.guidance     classifier-free guidance, 1 is none      sampling.ema       decay of the averaged weights
 sampling.seed         of the drawn images                      sampling.chunk_size  images drawn together
 sampling.labels       rule that gave image k its label         sampling.pixels    mean or draw, where a family has both
+sampling.precision    of the autocast around the networks while drawing
 A sampling field is null where the family has no such knob, or the images came from a folder.
 """
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from genvision.data.image_set import ImageSet
     from genvision.evaluation.extractors import Extractor
 
-SAMPLING_FIELDS = ("scheduler", "steps", "guidance", "ema", "seed", "chunk_size", "labels", "pixels")
+SAMPLING_FIELDS = ("scheduler", "steps", "guidance", "ema", "seed", "chunk_size", "labels", "pixels", "precision")
 
 Protocol = dict[str, Any]
 

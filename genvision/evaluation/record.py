@@ -9,7 +9,7 @@ from typing import Any
 
 from genvision.errors import DataError
 from genvision.evaluation.protocol import protocol_hash
-from genvision.evaluation.storage import write_text
+from genvision.storage import write_text
 
 SCHEMA = 1
 FILE_NAME = "result.json"

@@ -69,9 +69,7 @@ class Family(nn.Module):
         """(B,) bits per dimension of the 8-bit images (an upper bound where `likelihood` is "bound")."""
         return nats_to_bits_per_dim(-self.log_prob(batch, draw), self.spec)
 
-    def sample(
-        self, n: int, *, labels: Tensor | None = None, seed: int = 0, chunk_size: int = 64, **options
-    ) -> Tensor:
+    def sample(self, n: int, *, labels: Tensor | None = None, seed: int = 0, chunk_size: int = 64, **options) -> Tensor:
         """n images (n,C,H,W) uint8. Image k depends on (seed, k, its label, chunk_size, options) alone.
 
         labels   (n,) int64 below classes; None: k mod classes. ConfigError where the family has no such label

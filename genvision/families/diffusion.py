@@ -1,4 +1,4 @@
-"""The diffusion family: learn to denoise along a path, sample by integrating back (Ho et al. 2020; Lipman et al. 2023)."""
+"""The diffusion family: learn to denoise along a path, sample by integrating back (Ho et al. 2020)."""
 
 from __future__ import annotations
 

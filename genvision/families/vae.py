@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from einops import reduce
 from torch import Tensor
 
 from genvision.config.schema import Config, VAEConfig
@@ -38,7 +37,7 @@ class VAE(Family):
         z = posterior.sample(normal(draw, Stream.LATENT, *posterior.mean.shape[1:]))
         features = self.decoder(z.to(self.dtype), batch.labels)
         params = self.decoder.head.params(features, batch.images)
-        return -self.decoder.head.log_prob(params, batch.images), reduce(posterior.kl(), "b f h w -> b", "sum")
+        return -self.decoder.head.log_prob(params, batch.images), posterior.kl().flatten(1).sum(1)
 
     def posterior(self, batch: Batch) -> DiagonalGaussian:
         """q(z | x), mean and log-variance (B,F,h,w)."""

@@ -24,7 +24,7 @@ class MixerTrunk(TokenTrunk):
         dropout: float,
     ) -> None:
         if position == "rotary":
-            raise ConfigError("trunk.position=rotary rotates queries and keys, and a mixer has none; use learned or none")
+            raise ConfigError("trunk.position=rotary rotates queries and keys, which a mixer lacks; use learned")
         tokens = grid[0] * grid[1]
         blocks = [
             Block(width, TokenMLP(tokens, token_ratio, causal=causal), round(channel_ratio * width), dropout)

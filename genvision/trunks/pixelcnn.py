@@ -70,9 +70,7 @@ class PixelCNNTrunk(nn.Module):
     ) -> None:
         super().__init__()
         self.width = width
-        self.layers = nn.ModuleList(
-            GatedLayer(width, kernel, first=i == 0, dropout=dropout) for i in range(depth)
-        )
+        self.layers = nn.ModuleList(GatedLayer(width, kernel, first=i == 0, dropout=dropout) for i in range(depth))
 
     def forward(self, h: Tensor, cond: Tensor) -> Tensor:
         v = h = rearrange(h, "b h w d -> b d h w")

@@ -28,9 +28,9 @@ class SpatialAttention(nn.Module):
 class UNetTrunk(nn.Module):
     """h (B,H,W,D), cond (B,D) -> (B,H,W,D), for any H and W: 28 -> 14 -> 7 -> 4 and back to the size of each skip.
 
-    Mean pooling halves a level (half sizes round up). Every block on the way down leaves a skip that its mirror on the way up concatenates. Self-attention sits between
-    two blocks at the coarsest level. Options as in `genvision.config.trunks.UNetTrunkConfig`; works in (B,D,H,W)
-    memory for the reason given in `ConvTrunk`.
+    Mean pooling halves a level (half sizes round up). Every block on the way down leaves a skip that its mirror on the
+    way up concatenates. Self-attention sits between two blocks at the coarsest level. Options as in
+    `genvision.config.trunks.UNetTrunkConfig`; works in (B,D,H,W) memory for the reason given in `ConvTrunk`.
     """
 
     stem = "conv"

@@ -1,0 +1,303 @@
+"""Layers and trunks against reference implementations, and the geometry they promise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from cells import TINY, cell_config, make_cell, randomise, some_batch
+from einops import rearrange
+from torch import nn
+from torch.nn import functional as F
+
+from genvision.build import cost
+from genvision.config.trunks import TRUNK_ROLES
+from genvision.errors import ConfigError
+from genvision.layers.attention import Attention
+from genvision.layers.block import Block
+from genvision.layers.embedding import Conditioner, PositionEmbedding
+from genvision.layers.masked import MaskedLinear, count_parameters
+from genvision.layers.resample import ConvHead, ConvStem, PatchHead, PatchStem, prime_factors
+from genvision.layers.residual import ResidualBlock
+from genvision.layers.token_mlp import TokenMLP
+from genvision.networks.network import run_trunk
+from genvision.spec import Draw, ImageSpec
+from genvision.trunks import make_trunk
+from genvision.trunks.tokens import shift
+
+WIDTH, HEADS, TOKENS = 24, 3, 10
+POSITIONS = ("none", "learned", "sincos", "rotary")
+
+
+def tokens(n: int = TOKENS, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.randn(2, n, WIDTH, generator=torch.Generator().manual_seed(0), dtype=dtype)
+
+
+def trunk_options(name: str, **options) -> dict:
+    role = TRUNK_ROLES[name][0]
+    family = {"encoder": "vae", "denoiser": "diffusion", "predictor": "autoregressive"}[role]
+    config = cell_config(family, (name,) * (2 if family == "vae" else 1), trunk=options)
+    return getattr(config, role).trunk
+
+
+@torch.no_grad()
+def copy_attention(ours: Attention, theirs: nn.MultiheadAttention) -> None:
+    ours.qkv.weight.copy_(theirs.in_proj_weight)
+    ours.qkv.bias.copy_(theirs.in_proj_bias)
+    ours.out.load_state_dict(theirs.out_proj.state_dict())
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_is_torchs(causal) -> None:
+    theirs = randomise(nn.MultiheadAttention(WIDTH, HEADS, batch_first=True).double())
+    ours = Attention(WIDTH, WIDTH // HEADS, causal=causal).double()
+    copy_attention(ours, theirs)
+    mask = nn.Transformer.generate_square_subsequent_mask(TOKENS, dtype=torch.float64) if causal else None
+    h = tokens()
+    torch.testing.assert_close(ours(h), theirs(h, h, h, attn_mask=mask, need_weights=False)[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_block_is_torchs_pre_norm_transformer_layer(causal) -> None:
+    """Gates of one, and the affine part of their LayerNorms as our shift and scale."""
+    theirs = nn.TransformerEncoderLayer(
+        WIDTH, HEADS, 4 * WIDTH, dropout=0, activation=F.gelu, layer_norm_eps=1e-6, batch_first=True, norm_first=True
+    )
+    theirs = randomise(theirs.double())
+    ours = Block(WIDTH, Attention(WIDTH, WIDTH // HEADS, causal=causal), 4 * WIDTH).double()
+    copy_attention(ours.mixing, theirs.self_attn)
+    ours.mlp[0].load_state_dict(theirs.linear1.state_dict())
+    ours.mlp[3].load_state_dict(theirs.linear2.state_dict())
+    one = torch.ones(WIDTH, dtype=torch.float64)
+    first, second = theirs.norm1, theirs.norm2
+    steer = [first.bias, first.weight - 1, one, second.bias, second.weight - 1, one]
+    with torch.no_grad():
+        ours.modulation.bias.copy_(torch.cat(steer))
+    mask = nn.Transformer.generate_square_subsequent_mask(TOKENS, dtype=torch.float64) if causal else None
+    h, cond = tokens(), torch.randn(2, WIDTH, dtype=torch.float64)
+    torch.testing.assert_close(ours(h, cond), theirs(h, src_mask=mask), rtol=0, atol=1e-6)
+
+
+def test_blocks_start_as_the_identity() -> None:
+    h = tokens(dtype=torch.float32)
+    cond = torch.randn(2, WIDTH)
+    assert torch.equal(Block(WIDTH, TokenMLP(TOKENS, 2), 2 * WIDTH)(h, cond), h)
+    x = torch.randn(2, 8, 5, 6)
+    assert torch.equal(ResidualBlock(8, 8, WIDTH)(x, cond), x)
+
+
+def test_a_token_mlp_mixes_each_channel_alike_and_alone() -> None:
+    mixing = TokenMLP(TOKENS, 2).double()
+    h = tokens()
+    by_hand = torch.einsum("ot,btd->bod", mixing.down.weight, F.gelu(
+        torch.einsum("ot,btd->bod", mixing.up.weight, h) + mixing.up.bias[:, None]
+    )) + mixing.down.bias[:, None]  # fmt: skip
+    torch.testing.assert_close(mixing(h), by_hand)
+
+
+@pytest.mark.parametrize("ratio", [1, 3])
+def test_causal_token_masks_are_block_triangular(ratio) -> None:
+    mixing = TokenMLP(4, ratio, causal=True)
+    expected = np.kron(np.tri(4), np.ones((ratio, 1)))  # rows: hidden units, `ratio` of them a token
+    assert np.array_equal(mixing.up.mask.numpy(), expected)
+    assert np.array_equal(mixing.down.mask.numpy(), np.kron(np.tri(4), np.ones((1, ratio))))
+    assert np.array_equal((mixing.down.mask @ mixing.up.mask).numpy() > 0, np.tri(4) > 0)
+
+
+def test_masked_weights_neither_act_nor_count() -> None:
+    mask = np.array([[1, 0, 0], [1, 1, 0]])
+    layer = MaskedLinear(mask)
+    x = torch.randn(5, 3)
+    expected = layer(x)
+    with torch.no_grad():
+        layer.weight[torch.tensor(mask) == 0] = 1e6
+    assert torch.equal(layer(x), expected)
+    assert count_parameters(nn.Sequential(layer, nn.Linear(2, 2))) == 3 + 2 + 6
+    layer(x).sum().backward()
+    assert (layer.weight.grad[torch.tensor(mask) == 0] == 0).all()
+
+
+def test_masked_rows_start_at_the_scale_of_their_own_fan_in() -> None:
+    torch.manual_seed(0)
+    layer = MaskedLinear(np.tri(400))
+    out = (layer(torch.randn(2000, 400)) - layer.bias).var(0)
+    assert (out[:20].mean() / out[-20:].mean()).item() == pytest.approx(1, abs=0.35)
+
+
+@pytest.mark.parametrize("grid", [(4, 6), (5, 3)])
+def test_rotary_scores_depend_on_relative_places_alone(grid) -> None:
+    """The same content everywhere: the score of two places equals that of the two shifted by one and the same step."""
+    attention = Attention(8, 8, rotary=grid)
+    height, width = grid
+    generator = torch.Generator().manual_seed(0)
+    q, k = torch.randn(2, 8, generator=generator)
+    cos, sin = (rearrange(c, "(h w) d -> h w d", h=height) for c in (attention.cos, attention.sin))
+
+    def turn(x: torch.Tensor) -> torch.Tensor:
+        pairs = rearrange(x, "(d two) -> two d", two=2)
+        turned = torch.stack([-pairs[1], pairs[0]], -1).flatten()
+        return x * cos + turned * sin
+
+    scores = torch.einsum("hwd,ijd->hwij", turn(q), turn(k))
+    torch.testing.assert_close(scores[1:, 1:, 1:, 1:], scores[:-1, :-1, :-1, :-1], rtol=1e-4, atol=1e-4)
+    for step in ((1, 0), (0, 1)):  # a step of the key in either direction matters
+        assert not torch.isclose(scores[0, 0, 0, 0], scores[0, 0, *step], atol=1e-2)
+
+
+def test_rotary_attention_applies_that_rotation() -> None:
+    attention = randomise(Attention(8, 8, rotary=(2, 3)))
+    h = torch.randn(1, 6, 8, generator=torch.Generator().manual_seed(0))
+    q, k, v = attention.qkv(h)[0].chunk(3, -1)
+
+    def turn(x: torch.Tensor) -> torch.Tensor:
+        even, odd = x[:, ::2], x[:, 1::2]
+        return x * attention.cos + torch.stack([-odd, even], -1).flatten(1) * attention.sin
+
+    by_hand = attention.out(torch.softmax(turn(q) @ turn(k).T / 8**0.5, -1) @ v)
+    torch.testing.assert_close(attention(h)[0], by_hand, rtol=1e-4, atol=1e-5)
+
+
+def test_a_class_token_stays_unrotated() -> None:
+    attention = Attention(8, 4, rotary=(2, 3), prefix=1)
+    assert attention.cos.shape == (7, 4)
+    assert (attention.cos[0] == 1).all()
+    assert (attention.sin[0] == 0).all()
+
+
+def test_sincos_positions_hold_row_and_column_on_a_grid_that_is_not_square() -> None:
+    table = PositionEmbedding("sincos", (3, 5), 16)(torch.zeros(1, 3, 5, 16))[0]
+    of_column, of_row = table[..., :8], table[..., 8:]
+    assert torch.equal(of_row, of_row[:, :1].expand_as(of_row))
+    assert torch.equal(of_column, of_column[:1].expand_as(of_column))
+    assert len(table.flatten(0, 1).unique(dim=0)) == 15
+
+
+@pytest.mark.parametrize("kind", POSITIONS)
+@pytest.mark.parametrize("class_token", [False, True])
+def test_every_kind_of_position_trains_and_can_be_costed(kind, class_token) -> None:
+    spec = ImageSpec(1, 8, 12)
+    options = {"position": kind, "class_token": class_token}
+    config = cell_config("diffusion", ("vit",), trunk=options)
+    cell = randomise(make_cell("diffusion", ("vit",), spec, trunk=options))
+    cell.loss(some_batch(2, spec), Draw(0, 0, torch.arange(2)))["loss"].sum().backward()
+    assert [n for n, p in cell.named_parameters() if p.grad is None or not p.grad.any()] == []
+    assert cost(config, spec).parameters == sum(p.numel() for p in cell.parameters())
+
+
+@pytest.mark.parametrize("kind", POSITIONS)
+def test_positions_are_what_tells_tokens_apart(kind) -> None:
+    """Attention without positions commutes with a permutation of the tokens; with any kind it does not."""
+    trunk = randomise(make_trunk(trunk_options("vit", position=kind), (3, 4)), std=0.3)
+    h = torch.randn(1, 3, 4, 16, generator=torch.Generator().manual_seed(0))
+    cond = torch.zeros(1, 16)
+    flipped_before, flipped_after = trunk(h.flip(1), cond), trunk(h, cond).flip(1)
+    assert torch.allclose(flipped_before, flipped_after, atol=1e-4) == (kind == "none")
+
+
+def test_a_mixer_refuses_rotary_and_odd_widths_are_named() -> None:
+    with pytest.raises(ConfigError, match="rotary"):
+        make_trunk(trunk_options("mixer", position="rotary"), (2, 2))
+    with pytest.raises(ConfigError, match=r"width=18 .* multiple of trunk\.head_width=8"):
+        make_trunk(trunk_options("vit", width=18), (2, 2))
+    with pytest.raises(ConfigError, match="multiple of 4"):
+        make_trunk(trunk_options("vit", head_width=2, position="rotary"), (2, 2))
+    with pytest.raises(ConfigError, match="multiple of 4"):
+        make_trunk(trunk_options("vit", width=18, head_width=9, position="sincos"), (2, 2))
+    with pytest.raises(ConfigError, match="trunks are conv, unet"):
+        make_trunk({"name": "resnet"}, (2, 2))
+
+
+def test_a_raster_shift_moves_every_token_one_on() -> None:
+    h = torch.arange(6.0).view(1, 2, 3, 1)
+    assert shift(h, torch.tensor([-1.0])).flatten().tolist() == [-1, 0, 1, 2, 3, 4]
+
+
+def test_patches_go_in_and_come_out_where_they_were() -> None:
+    stem, head = PatchStem(3, 3 * 4, 2), PatchHead(3 * 4, 3, 2)
+    for layer in (stem.linear, head.linear):
+        nn.init.eye_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    x = torch.randn(2, 3, 4, 6)
+    h = stem(x)
+    assert h.shape == (2, 2, 3, 12)
+    assert torch.equal(head(h), x)
+    assert torch.equal(h[0, 1, 2], x[0, :, 2:4, 4:6].flatten())
+
+
+@pytest.mark.parametrize(("n", "factors"), [(1, []), (2, [2]), (7, [7]), (12, [2, 2, 3])])
+def test_prime_factors(n, factors) -> None:
+    assert prime_factors(n) == factors
+
+
+@pytest.mark.parametrize("patch", [1, 2, 3, 4, 5, 6])
+def test_convolutional_stem_and_head_divide_and_multiply_any_size(patch) -> None:
+    x = torch.randn(1, 2, 3 * patch, 2 * patch)
+    h = ConvStem(2, 8, patch)(x)
+    assert h.shape == (1, 3, 2, 8)
+    assert ConvHead(8, 2, patch)(h).shape == x.shape
+
+
+@pytest.mark.parametrize("patch", [2, 3, 5])
+def test_strided_convolutions_overlap_and_are_centred(patch) -> None:
+    """Reversing the image reverses the tokens when the kernels are symmetric: no half-pixel drift to one side."""
+    stem = ConvStem(1, 4, patch).double()
+    with torch.no_grad():
+        for layer in stem.layers:
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.copy_(layer.weight + layer.weight.flip(-1))
+    x = torch.zeros(1, 1, patch, 4 * patch, dtype=torch.float64)
+    x[..., patch - 1] = 1  # the last column of token 0 reaches token 1 too
+    seen = (stem(x) - stem(torch.zeros_like(x))).abs().sum(-1)[0, 0]
+    assert seen[0] > 0
+    assert seen[1] > 0
+
+
+@pytest.mark.parametrize("size", [(28, 28), (7, 5), (9, 14), (1, 1), (32, 20)], ids=str)
+@pytest.mark.parametrize("name", ["unet", "conv"])
+def test_convolution_trunks_keep_any_size(name, size) -> None:
+    trunk = make_trunk(trunk_options(name), size)
+    h = torch.randn(1, *size, TINY[name]["width"])
+    assert trunk(h, torch.randn(1, TINY[name]["width"])).shape == h.shape
+
+
+def test_the_unet_goes_down_28_14_7_4_and_back() -> None:
+    trunk = make_trunk(trunk_options("unet", multipliers=(1, 1, 1, 1)), (28, 28))
+    sides = []
+    for blocks in (*trunk.down, *trunk.up):
+        blocks[0].register_forward_hook(lambda _, __, out: sides.append(out.shape[-1]))
+    trunk(torch.randn(1, 28, 28, 16), torch.randn(1, 16))
+    assert sides == [28, 14, 7, 4, 4, 7, 14, 28]
+
+
+def test_every_skip_of_the_unet_is_used() -> None:
+    trunk = randomise(make_trunk(trunk_options("unet", depth=2), (8, 8)))
+    trunk(torch.randn(1, 8, 8, 16), torch.randn(1, 16)).square().sum().backward()
+    assert all(p.grad.any() for p in trunk.parameters())
+
+
+@pytest.mark.parametrize("name", TRUNK_ROLES)
+def test_trunks_work_in_the_memory_format_they_state(name) -> None:
+    trunk = make_trunk(trunk_options(name), (4, 4))
+    formats = []
+    trunk.register_forward_pre_hook(lambda _, args: formats.append(args[0]))
+    for laid_out in (torch.randn(1, 16, 4, 4).permute(0, 2, 3, 1), torch.randn(1, 4, 4, 16)):
+        run_trunk(trunk, laid_out, torch.randn(1, 16))
+    for h in formats:
+        assert (h if trunk.channels_last else h.permute(0, 3, 1, 2)).is_contiguous()
+
+
+def test_no_label_is_a_label_of_its_own() -> None:
+    condition = Conditioner(8, 3)
+    no_label = torch.tensor([3, 3])
+    assert torch.equal(condition(2), condition(2, no_label))
+    assert not torch.equal(condition(2), condition(2, torch.tensor([0, 1])))
+
+
+def test_times_are_told_apart_over_their_whole_range() -> None:
+    """Neighbouring times give neighbouring vectors; 0..1000 is the range that the sinusoids resolve."""
+    condition = Conditioner(32, 0, time=True)
+    t = torch.linspace(0, 1000, 201)
+    features = condition.sinusoids(t)
+    nearest = torch.cdist(features, features).fill_diagonal_(9).argmin(1)
+    assert ((nearest - torch.arange(201)).abs() == 1).all()
+    assert condition(201, None, t).shape == (201, 32)
