@@ -244,12 +244,14 @@ def resume_hash(config: Config) -> str:
 
 def _folder(config: Config, resume: str | None, accelerator: Accelerator) -> RunFolder:
     """The folder to work in, made by the main process and told to the others."""
-    if resume == "auto" and not config.run.name:
-        raise ConfigError("--resume auto looks for the run of one name: set run.name")
-    if resume == "auto" and (path := Path(config.run.dir) / config.run.name).is_dir():
-        return RunFolder(path)
     if resume and resume != "auto":
         return run_folder.locate(resume)
+    if resume:
+        if not config.run.name:
+            raise ConfigError("--resume auto looks for the run of one name: set run.name")
+        path = Path(config.run.dir) / config.run.name
+        if path.is_dir():
+            return RunFolder(path)
     made = [run_folder.create(config) if accelerator.is_main_process else None]
     return broadcast_object_list(made)[0]
 

@@ -20,6 +20,8 @@ from genvision.networks import NETWORKS
 from genvision.sampling.draw import draw_images
 from genvision.spec import ImageSpec
 
+NOTHING: dict[str, Any] = {}  # diffusers takes arguments with a default for settings, the others for modules
+
 
 class ImageGenerationPipeline(DiffusionPipeline):
     """A trained family with its networks, its geometry and the sampling options it was evaluated with.
@@ -40,9 +42,9 @@ class ImageGenerationPipeline(DiffusionPipeline):
         denoiser: ModelMixin | None = None,
         predictor: ModelMixin | None = None,
         family: str = "",
-        options: dict | None = None,
-        spec: dict | None = None,
-        sampling: dict | None = None,
+        options: dict = NOTHING,
+        spec: dict = NOTHING,
+        sampling: dict = NOTHING,
     ) -> None:
         super().__init__()
         networks = {"encoder": encoder, "decoder": decoder, "denoiser": denoiser, "predictor": predictor}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 
 from genvision import data
 from genvision.config.schema import DataConfig
+from genvision.data.load import Split
 from genvision.errors import ConfigError
 from genvision.evaluation.extractors import require_extractor
 from genvision.evaluation.images import read_images, require_count
@@ -23,7 +25,7 @@ def score_source(
 ) -> dict[str, Any]:
     """The report of `genvision score --json`. A run is drawn from; a folder or NPZ is read and must hold num_images."""
     require_extractor(extractor, weights)
-    device = PartialState().device
+    device = PartialState().device or torch.device("cpu")
     if (source / "config.yaml").is_file():
         config = RunFolder(source).read_config()
         pipeline = load(source)
@@ -44,7 +46,7 @@ def score_source(
     return as_json(scored)
 
 
-def run_likelihood(run: Path, split: str, limit: int | None) -> dict[str, Any]:
+def run_likelihood(run: Path, split: Split, limit: int | None) -> dict[str, Any]:
     """The report of `genvision nll --json`. Raises ConfigError where the family has no likelihood."""
     config = RunFolder(run).read_config()
     family = load(run).to(PartialState().device).generator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -49,17 +49,17 @@ def draw(family: Family, n: int, seed: int, settings: Mapping[str, Any]) -> Draw
     return Drawn(images, time.perf_counter() - began)
 
 
-def reference_set(reference: str | None, trained_on: DataConfig, spec_shape: tuple[int, int, int]) -> ImageSet:
+def reference_set(reference: str | None, trained_on: DataConfig, shape: Sequence[int]) -> ImageSet:
     """The real images of `score.reference`; None means the test split of the set that was trained on.
 
     Raises ConfigError where their size differs from that of the generated images (a resize would hide it).
     """
     config, split = data.parse_reference(reference, trained_on) if reference else (trained_on, "test")
     real = data.load(config, split)
-    if tuple(real.images.shape[1:]) != tuple(spec_shape):
+    if tuple(real.images.shape[1:]) != tuple(shape):
         raise ConfigError(
             f"score.reference={reference}: its images are {tuple(real.images.shape[1:])}, the generated ones "
-            f"{tuple(spec_shape)}; name a reference of the same channels, height and width"
+            f"{tuple(shape)}; name a reference of the same channels, height and width"
         )
     return real
 

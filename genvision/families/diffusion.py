@@ -36,6 +36,7 @@ class Diffusion(Family):
 
     @staticmethod
     def network_options(config: Config) -> Mapping[str, dict]:
+        assert config.denoiser is not None, "a resolved diffusion config has its denoiser"
         return {"denoiser": {"patch": config.denoiser.patch}}
 
     def times(self, draw: Draw) -> Tensor:

@@ -40,7 +40,7 @@ class Conditioner(nn.Module):
         super().__init__()
         self.label = nn.Embedding(classes + 1, width)
         nn.init.normal_(self.label.weight, std=0.02)
-        self.sinusoids = Timesteps(width, flip_sin_to_cos=True, downscale_freq_shift=0) if time else None
+        self.sinusoids = Timesteps(width, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time = TimestepEmbedding(width, width) if time else None
 
     def forward(self, n: int, y: Tensor | None = None, t: Tensor | None = None) -> Tensor:

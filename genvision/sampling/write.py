@@ -38,9 +38,11 @@ def refuse_existing(out: Path) -> None:
 
 
 def _write_npz(images: Tensor, path: Path, labels: Tensor | None) -> None:
-    arrays = {"images": images.numpy()} | ({} if labels is None else {"labels": labels.numpy()})
     with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        if labels is None:
+            np.savez_compressed(file, images=images.numpy())
+        else:
+            np.savez_compressed(file, images=images.numpy(), labels=labels.numpy())
 
 
 def _write_folder(images: Tensor, folder: Path) -> None:

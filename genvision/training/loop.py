@@ -97,7 +97,7 @@ def accumulate_gradients(
             terms = state.model(batches.at(draw), draw)
             accelerator.backward(terms["loss"].sum() * (accelerator.num_processes / config.batch_size))
         totals = {name: totals.get(name, 0) + value.detach().float().sum() for name, value in terms.items()}
-    grad_norm = accelerator.clip_grad_norm_(state.family.parameters(), config.clip_norm or math.inf)
+    grad_norm = torch.as_tensor(accelerator.clip_grad_norm_(state.family.parameters(), config.clip_norm or math.inf))
     means = accelerator.reduce(torch.stack(list(totals.values())), "sum") / config.batch_size
     *values, norm = torch.cat([means, grad_norm.detach().float().reshape(1).to(means.device)]).tolist()
     return dict(zip(totals, values, strict=True)), norm

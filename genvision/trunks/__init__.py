@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from genvision.errors import ConfigError
 from genvision.trunks.conv import ConvTrunk
 from genvision.trunks.mixer import MixerTrunk
@@ -12,10 +14,12 @@ from genvision.trunks.vit import ViTTrunk
 TRUNKS = {"conv": ConvTrunk, "unet": UNetTrunk, "pixelcnn": PixelCNNTrunk, "vit": ViTTrunk, "mixer": MixerTrunk}
 
 
-def make_trunk(options: dict, grid: tuple[int, int], *, causal: bool = False):
+def make_trunk(options: dict[str, Any], grid: tuple[int, int], *, causal: bool = False):
     """The trunk {"name": ..., options} on a token grid (h, w), in its causal form where asked."""
     options = dict(options)
     name = options.pop("name")
     if name not in TRUNKS:
         raise ConfigError(f"trunk.name={name} is unknown; trunks are {', '.join(TRUNKS)}")
-    return TRUNKS[name](grid, **({"causal": True} if causal else {}), **options)
+    if causal:
+        options["causal"] = True
+    return TRUNKS[name](grid, **options)

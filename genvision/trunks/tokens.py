@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from einops import pack, rearrange, unpack
+from einops import pack, rearrange
 from torch import Tensor, nn
 
 from genvision.layers.block import Block
@@ -48,11 +48,11 @@ class TokenTrunk(nn.Module):
             h = shift(h, self.start)
         h = rearrange(self.position(h), "b h w d -> b (h w) d")
         if self.class_token is not None:
-            h, sizes = pack([self.class_token.to(h.dtype).expand(len(h), 1, -1), h], "b * d")
+            h, _ = pack([self.class_token.to(h.dtype).expand(len(h), 1, -1), h], "b * d")
         for block in self.blocks:
             h = block(h, cond)
         if self.class_token is not None:
-            _, h = unpack(h, sizes, "b * d")
+            h = h[:, 1:]
         return rearrange(self.norm(h), "b (h w) d -> b h w d", h=height)
 
 
