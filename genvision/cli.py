@@ -36,9 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GenvisionError as error:
         return _fail(str(error), error.exit_code, parsed.debug)
     except KeyboardInterrupt:
-        return _fail("interrupted; go on with --resume", EXIT_INTERRUPTED, parsed.debug)
+        remedy = "; go on with --resume" if arguments[0] == "train" else ""
+        return _fail(f"interrupted{remedy}", EXIT_INTERRUPTED, parsed.debug)
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+        on_accelerator, on_cpu = type(error).__name__ == "OutOfMemoryError", "DefaultCPUAllocator" in str(error)
+        if not (isinstance(error, MemoryError) or on_accelerator or on_cpu):
             raise
         remedy = "lower train.micro_batch_size (the batch stays as it is) or sample.chunk_size"
         return _fail(f"out of memory: {remedy}", EXIT_OUT_OF_MEMORY, parsed.debug)
@@ -64,7 +66,7 @@ def train(args: argparse.Namespace) -> None:
     if args.resume not in (None, "auto"):
         from genvision.run_folder import locate
 
-        if path or any(word.split("=")[0] in ("family", "backbone", "data", "size", "recipe") for word in args.keys):
+        if path or any(word.split("=")[0] in GROUP_NAMES for word in args.keys):
             raise ConfigError(
                 f"--resume {args.resume} takes the run's own configuration: leave out --config and groups"
             )
@@ -74,7 +76,7 @@ def train(args: argparse.Namespace) -> None:
     if args.dry_run:
         from genvision.dry_run import describe
 
-        print(describe(config))
+        _say(describe(config))
         return
     from genvision.experiment import run
 
@@ -87,7 +89,7 @@ def sample(args: argparse.Namespace) -> None:
     from genvision.sample_command import sample_to
 
     options = {"steps": args.steps, "scheduler": args.scheduler, "guidance": args.guidance}
-    print(sample_to(args.out, args.run_or_model, args.num_images, seed=args.seed, labels=args.labels, **options))
+    _say(sample_to(args.out, args.run_or_model, args.num_images, seed=args.seed, labels=args.labels, **options))
 
 
 def score(args: argparse.Namespace) -> None:
@@ -114,7 +116,7 @@ def nll(args: argparse.Namespace) -> None:
 
     bits = run_likelihood(args.run_folder, args.split, args.num_images)
     meaning = {"exact": "exact", "bound": "upper bound", "estimate": "estimate"}[bits["kind"]]
-    print(f"{bits['value']:.4f} bits/dim ({meaning}), {bits['num_images']} images of {bits['data']}:{bits['split']}")
+    _say(f"{bits['value']:.4f} bits/dim ({meaning}), {bits['num_images']} images of {bits['data']}:{bits['split']}")
     _write_json(args.json, bits)
 
 
@@ -151,14 +153,20 @@ def doctor(args: argparse.Namespace) -> None:
     print(doctor_text())
 
 
+def _say(text: str) -> None:
+    """Print once, however many processes a launcher started."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text)
+
+
 def _print_metrics(report: dict) -> None:
     for metric in report["metrics"].values():
         spread = f" +- {metric['std']:.4g}" if metric.get("std") is not None else ""
         flag = "  (rank deficient: fewer images than features)" if metric.get("rank_deficient") else ""
-        print(f"{metric['name']:<28} {metric['value']:.4f}{spread}{flag}")
+        _say(f"{metric['name']:<28} {metric['value']:.4f}{spread}{flag}")
     protocol = report["protocol"]
     real = protocol["reference"]
-    print(
+    _say(
         f"n {protocol['num_images']} against {real['num_images']} of {real['name']}:{real['split']}, "
         f"{protocol['extractor']['name']}, protocol {report['protocol_hash']}"
     )

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import torch
+
 from genvision import data
-from genvision.build import cost, grids
+from genvision.build import build, cost, grids
 from genvision.config import to_yaml
 from genvision.config.schema import Config
 from genvision.run_folder import planned
 
 
 def describe(config: Config) -> str:
-    """The resolved configuration as YAML, then its costs as comment lines, so that the whole is a valid --config."""
+    """The resolved configuration as YAML, then its costs as comment lines, so that the whole is a valid --config.
+
+    Raises the ConfigError or DataError that the run itself would start with, for a sampler that cannot work too.
+    """
     spec = data.spec_of(config.data)
     costs = cost(config, spec)
+    with torch.device("meta"):
+        family = build(config, spec)
+    evaluations = family.network_evaluations(**{name: getattr(config.sample, name) for name in family.sample_options})
     tokens = ", ".join(f"{role} {h}x{w}" for role, (h, w) in grids(config, spec).items())
     return "\n".join(
         [
@@ -20,6 +28,7 @@ def describe(config: Config) -> str:
             f"# images          {spec.channels}x{spec.height}x{spec.width}, {spec.classes or 'no'} classes",
             f"# parameters      {costs.parameters:,}",
             f"# MACs per image  {costs.macs_per_image:,} (one training forward pass)",
+            f"# sampling        {evaluations} network evaluations per image",
             f"# token grid      {tokens}",
             f"# run folder      {planned(config)}",
         ]

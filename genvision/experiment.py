@@ -8,14 +8,12 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 
 from genvision import data, run_folder
 from genvision.build import build
-from genvision.config import config_hash
-from genvision.config.schema import Config, SampleConfig, ScoreConfig
-from genvision.data import Batches
-from genvision.errors import ConfigError, NonFiniteError
+from genvision.config.schema import Config
+from genvision.data import Batches, ImageSet
+from genvision.errors import NonFiniteError
 from genvision.evaluation.extractors import require_extractor
 from genvision.evaluation.leaderboard import build as build_leaderboard
 from genvision.evaluation.likelihood import bits_per_dim
@@ -24,14 +22,14 @@ from genvision.families.base import Family
 from genvision.initialise import initialise
 from genvision.outcome import Outcome, make_record, summary
 from genvision.pipelines import ImageGenerationPipeline
-from genvision.run_folder import RunFolder
-from genvision.sampling import write_grid
+from genvision.run_folder import RunFolder, agreed, resume_hash
+from genvision.sampling import write_grid, write_images
 from genvision.sampling.write import grid_columns
 from genvision.scoring import Drawn, Scored, draw, reference_set, sampling_protocol, sampling_settings, score_images
 from genvision.spec import Batch, Draw
 from genvision.training import checkpoint
 from genvision.training.launch import device_name, header, make_accelerator
-from genvision.training.loop import train
+from genvision.training.loop import local_windows, train
 from genvision.training.metrics import MetricsLog
 from genvision.training.progress import Progress
 from genvision.training.report import StepReport
@@ -47,35 +45,49 @@ def run(config: Config, *, resume: str | None = None, command: str = "") -> RunF
     command  what the user typed, for the record
     """
     accelerator = make_accelerator(config)
-    if config.score.num_images:
-        require_extractor(config.score.extractor, config.score.extractor_weights)
-    folder = _folder(config, resume, accelerator)
-    if folder.state() == "finished":
+    folder, config = agreed(lambda: run_folder.resumed(config, resume))
+    if folder and folder.state() == "finished":
         accelerator.print(f"{folder.path} is finished already; nothing to do")
         return folder
-    if folder.config.is_file():
-        config = _recorded(config, folder)
-    experiment = Experiment(config, folder, accelerator, command)
+    experiment = Experiment(config, accelerator, command, folder, resume)
     try:
-        experiment.train(resume)
+        experiment.train()
         experiment.finish()
     except BaseException as error:
         experiment.record_failure(error)
         raise
-    return folder
+    return experiment.folder
 
 
 class Experiment:
-    """A run in one process of possibly many; only the main one writes."""
+    """A run in one process of possibly many; only the main one writes.
 
-    def __init__(self, config: Config, folder: RunFolder, accelerator: Accelerator, command: str) -> None:
-        self.config, self.folder, self.accelerator, self.command = config, folder, accelerator, command
+    folder  the one to go on with; None for a new run
+    Whatever a user can get wrong is found before a folder is made or changed: extractor, data, networks, sampler,
+    checkpoints. Raises the GenvisionError of each.
+    """
+
+    def __init__(
+        self, config: Config, accelerator: Accelerator, command: str, folder: RunFolder | None, resume: str | None
+    ) -> None:
+        self.config, self.accelerator, self.command = config, accelerator, command
         self.main = accelerator.is_main_process
         self.train_set = data.load(config.data, "train")
-        self.state = self._make_state()
-        self.settings = sampling_settings(config, self.state.family, accelerator.mixed_precision)
+        self.reference: ImageSet | None = None
+        if config.score.num_images:
+            require_extractor(config.score.extractor, config.score.extractor_weights)
+            self.reference = reference_set(config.score.reference, config.data, self.train_set.spec.shape)
+        self.held_out = data.load(config.data, "validation") if config.data.validation_fraction else None
+        found = checkpoint.resolve(resume, folder.checkpoints) if folder and resume else None
+        self.state = self._make_state(found)
+        self.test_set = data.load(config.data, "test") if self.family.likelihood else None
+        self.settings = sampling_settings(config, self.family, accelerator.mixed_precision)
+        self.batches = self._batches()
+        local_windows(config.train, accelerator)
+        self.family.network_evaluations(**{name: self.settings[name] for name in self.family.sample_options})
+        self.folder = folder or agreed(lambda: run_folder.create(config))
         if self.main:
-            folder.write_config(config)
+            self.folder.write_config(config)
             self._status("running")
 
     @property
@@ -83,15 +95,12 @@ class Experiment:
         """The averaged weights: what is validated, drawn, exported and scored."""
         return self.state.ema.module
 
-    def train(self, resume: str | None) -> None:
-        """Train to the end of the budget, from a checkpoint where there is one, and watch."""
-        found = checkpoint.resolve(resume, self.folder.checkpoints) if resume else None
-        if found:
-            checkpoint.load(self.state, found, resume_hash(self.config))
+    def train(self) -> None:
+        """Train to the end of the budget, and watch."""
         self._say(header(self.accelerator))
-        self._say(f"{self.folder.path}: {'resuming at' if found else 'starting at'} step {self.state.step}")
+        self._say(f"{self.folder.path}: {'resuming' if self.state.step else 'starting'} at step {self.state.step}")
         with self._metrics_log() as log, Progress(self.state.total_steps, self.state.step, enabled=self.main) as bar:
-            for report in train(self.state, self._batches(), self.config, self.accelerator):
+            for report in train(self.state, self.batches, self.config, self.accelerator):
                 bar.update(report, self.state.total_steps)
                 self._freeze_budget()
                 self._watch(report, log)
@@ -105,14 +114,15 @@ class Experiment:
             return every > 0 and step % every == 0
 
         numbers: dict[str, float] = {}
-        if due(config.train.validate_every_steps) or last:
-            numbers["validation_loss"] = self.validate()
+        if self.held_out and (due(config.train.validate_every_steps) or last):
+            numbers["validation_loss"] = self.validate(self.held_out)
         if due(config.score.every_steps) and not last:
-            numbers |= {key: metric["value"] for key, metric in self.score()[1].metrics.items()}
+            scored = self.score(self.draw(config.score.num_images).images)
+            numbers |= {key: metric["value"] for key, metric in scored.metrics.items()}
         if log and (due(config.log.every_steps) or numbers or last):
             log.write(report.record() | numbers)
         if due(config.log.grid_every_steps) and not last:
-            self.draw_grid(f"step_{step:07d}.png")
+            self._write_grid(self.draw(config.log.grid_images).images, f"step_{step:07d}.png")
         if due(config.train.save_every_steps) or last:
             keep = config.train.keep_checkpoints
             checkpoint.save(self.state, self.folder.checkpoints, resume_hash(config), keep)
@@ -122,22 +132,25 @@ class Experiment:
         """Export, draw, score, record, rebuild the leaderboard, and say where everything is."""
         config, outcome = self.config, Outcome()
         if self.main:
-            ImageGenerationPipeline.from_family(self.family, self.settings).save_pretrained(self.folder.model)
-        outcome.grid = self.draw_grid("final.png")
+            ImageGenerationPipeline.from_family(self.family, self.settings).export(self.folder.model)
+        n = max(config.sample.num_images, config.score.num_images)
+        drawn = self.draw(n)
+        outcome.sample_seconds, outcome.sampled_images = drawn.seconds, n
+        outcome.grid = self._write_samples(drawn.images[: config.sample.num_images])
         if config.score.num_images:
-            drawn, outcome.scored = self.score()
-            outcome.sample_seconds, outcome.sampled_images = drawn.seconds, len(drawn.images)
+            outcome.scored = self.score(drawn.images[: config.score.num_images])
         if self.main:
-            outcome.bits_per_dim = bits_per_dim(self.family, data.load(config.data, "test"))
+            outcome.bits_per_dim = bits_per_dim(self.family, self.test_set) if self.test_set else None
             write_record(self._record("finished", outcome), self.folder.result)
             self._status("finished")
-            page = build_leaderboard(Path(config.run.dir), Path(config.run.dir) / "leaderboard")
+            runs = self.folder.path.parent  # not run.dir: a run may be gone on with from another working folder
+            page = build_leaderboard(runs, runs / "leaderboard")
             self._say(summary(self.folder, config, outcome, page))
         self.accelerator.wait_for_everyone()
 
-    def validate(self) -> float:
+    def validate(self, held_out: ImageSet) -> float:
         """Mean loss of the averaged weights on the held-out images, under the same noise every time."""
-        held_out, device = data.load(self.config.data, "validation"), self.accelerator.device
+        device = self.accelerator.device
         n, losses = min(self.config.train.validation_images, len(held_out)), []
         with torch.no_grad(), self.accelerator.autocast():
             for slots in torch.arange(n).split(self.config.sample.chunk_size):
@@ -146,30 +159,40 @@ class Experiment:
                 losses.append(self.family.loss(batch, Draw(VALIDATION_SEED, 0, slots.to(device)))["loss"])
         return torch.cat(losses).mean().item()
 
-    def draw_grid(self, name: str) -> str:
-        """Draw log.grid_images images into samples/NAME. Returns its path below the run folder."""
-        images = draw(self.family, self.config.log.grid_images, self.config.sample.seed, self.settings).images
-        if self.main:
-            write_grid(images, self.folder.samples / name, columns=grid_columns(self.family.spec.classes))
-        return f"{self.folder.samples.name}/{name}"
+    def draw(self, n: int) -> Drawn:
+        """n images of the averaged weights, under the run's sampling seed, on every process."""
+        return draw(self.family, n, self.config.sample.seed, self.settings)
 
-    def score(self) -> tuple[Drawn, Scored]:
-        """Draw score.num_images images on all processes and score them on each."""
+    def score(self, images: torch.Tensor) -> Scored:
+        """Score images on every process alike."""
         config = self.config
-        drawn = draw(self.family, config.score.num_images, config.sample.seed, self.settings)
+        assert self.reference is not None, "only a run with score.num_images is scored"
         sampling = sampling_protocol(
             self.settings, self.family, seed=config.sample.seed, ema=config.ema.decay, labels="k mod classes"
         )
-        real = reference_set(config.score.reference, config.data, self.family.spec.shape)
-        scored = score_images(
-            drawn.images,
-            real,
+        return score_images(
+            images,
+            self.reference,
             extractor=config.score.extractor,
             weights=config.score.extractor_weights,
             device=self.accelerator.device,
             sampling=sampling,
         )
-        return drawn, scored
+
+    def _write_grid(self, images: torch.Tensor, name: str) -> str:
+        """The first log.grid_images as samples/NAME. Returns its path below the run folder."""
+        if self.main:
+            shown = images[: self.config.log.grid_images]
+            write_grid(shown, self.folder.samples / name, columns=grid_columns(self.family.spec.classes))
+        return f"{self.folder.samples.name}/{name}"
+
+    def _write_samples(self, images: torch.Tensor) -> str:
+        """All images as samples/final.npz, in place of what an interrupted attempt left there, and their grid."""
+        if self.main:
+            path = self.folder.samples / "final.npz"
+            path.unlink(missing_ok=True)
+            write_images(images, path, labels=self.family.check_labels(None, len(images)))
+        return self._write_grid(images, "final.png")
 
     def record_failure(self, error: BaseException) -> None:
         """Keep a run that ended early on the leaderboard, with its reason; an interrupted one can be resumed."""
@@ -182,12 +205,16 @@ class Experiment:
         if not interrupted:
             write_record(self._record(state, Outcome(), reason=reason), self.folder.result)
 
-    def _make_state(self) -> TrainState:
+    def _make_state(self, found: Path | None) -> TrainState:
+        """From the checkpoint that was found; else from train.init_from, or from scratch."""
         config = self.config
         family = build(config, self.train_set.spec)
-        if config.train.init_from:
+        if config.train.init_from and not found:
             self._say(f"{config.train.init_from}: {initialise(family, config.train.init_from)}")
-        return make_state(family, config, self.accelerator)
+        state = make_state(family, config, self.accelerator)
+        if found:
+            checkpoint.load(state, found, resume_hash(config))
+        return state
 
     def _metrics_log(self) -> AbstractContextManager[MetricsLog | None]:
         if not self.main:
@@ -234,34 +261,3 @@ class Experiment:
 
     def _say(self, text: str) -> None:
         self.accelerator.print(text)
-
-
-def resume_hash(config: Config) -> str:
-    """What a checkpoint must share with the run that loads it: everything but the budget, the sampling, the score."""
-    train = dataclasses.replace(config.train, steps=None, images=None, minutes=None, init_from=None)
-    return config_hash(dataclasses.replace(config, train=train, sample=SampleConfig(), score=ScoreConfig()))
-
-
-def _folder(config: Config, resume: str | None, accelerator: Accelerator) -> RunFolder:
-    """The folder to work in, made by the main process and told to the others."""
-    if resume and resume != "auto":
-        return run_folder.locate(resume)
-    if resume:
-        if not config.run.name:
-            raise ConfigError("--resume auto looks for the run of one name: set run.name")
-        path = Path(config.run.dir) / config.run.name
-        if path.is_dir():
-            return RunFolder(path)
-    made = [run_folder.create(config) if accelerator.is_main_process else None]
-    return broadcast_object_list(made)[0]
-
-
-def _recorded(config: Config, folder: RunFolder) -> Config:
-    """The asked configuration with the budget the run froze; it must be the recorded one in all that trains."""
-    recorded = folder.read_config()
-    if resume_hash(recorded) != resume_hash(config):
-        raise ConfigError(f"{folder.config} holds another configuration than was asked for; set another run.name")
-    asked = config.train
-    budget = asked if asked.minutes is None else recorded.train
-    train = dataclasses.replace(asked, steps=budget.steps, images=budget.images, minutes=budget.minutes)
-    return dataclasses.replace(config, train=train)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 
+from genvision import __version__
 from genvision.build import cost
 from genvision.config import config_hash
 from genvision.config.schema import Config
@@ -18,7 +20,7 @@ from genvision.run_folder import RunFolder
 from genvision.scoring import Scored
 from genvision.training.state import TrainState
 
-PACKAGES = ("genvision", "torch", "torchvision", "diffusers", "accelerate", "torch-fidelity", "timm", "einops")
+PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "torch-fidelity", "timm", "einops")
 
 
 @dataclass
@@ -52,7 +54,7 @@ def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: An
         seed=config.train.seed,
         config_hash=config_hash(config),
         git=git_state(Path(__file__).parent),
-        packages={name: version(name) for name in PACKAGES},
+        packages={"genvision": __version__} | {name: version(name) for name in PACKAGES},
         threads=torch.get_num_threads(),
         parameters=costs.parameters,
         macs_per_image=costs.macs_per_image,
@@ -103,10 +105,11 @@ def summary(folder: RunFolder, config: Config, outcome: Outcome, page: Path) -> 
         f"record       {folder.result}",
         f"leaderboard  {page}",
     ]
-    if outcome.scored and config.score.extractor != "inception":
-        reference = config.score.reference or f"{config.data.name}:test"
+    # the test split of a folder has no name that --reference could take
+    reference = config.score.reference or (None if config.data.name == "folder" else f"{config.data.name}:test")
+    if outcome.scored and reference and config.score.extractor != "inception":
         lines.append(
-            f"FID of this run: genvision score {folder.path} --reference {reference} "
+            f"FID of this run: genvision score {shlex.quote(str(folder.path))} --reference {shlex.quote(reference)} "
             f"--num-images {config.score.num_images} --extractor inception"
         )
     return "\n".join(lines)

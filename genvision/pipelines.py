@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ from diffusers import DiffusionPipeline, ImagePipelineOutput, ModelMixin
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from PIL import Image
+from safetensors import SafetensorError
 
 from genvision.config.schema import FAMILY_CONFIGS
-from genvision.errors import RunError
+from genvision.errors import ConfigError, RunError, StorageError
 from genvision.families import FAMILIES, Family
 from genvision.networks import NETWORKS
 from genvision.sampling.draw import draw_images
 from genvision.spec import ImageSpec
+from genvision.storage import replacing
 
 NOTHING: dict[str, Any] = {}  # diffusers takes arguments with a default for settings, the others for modules
 
@@ -75,7 +78,22 @@ class ImageGenerationPipeline(DiffusionPipeline):
         folder = _local_folder(pretrained_model_name_or_path, hub)
         index = _read_index(folder)
         networks = {role: _load_network(folder, role) for role in FAMILIES[index["family"]].roles}
-        return cls(**networks, **{key: index[key] for key in ("family", "options", "spec", "sampling")})
+        try:
+            return cls(**networks, **{key: index[key] for key in ("family", "options", "spec", "sampling")})
+        except (TypeError, KeyError, ConfigError) as error:
+            raise RunError(f"{folder}/model_index.json: its options do not fit this genvision ({error})") from error
+
+    def export(self, folder: Path) -> None:
+        """`save_pretrained`, whole or not at all, in place of what was there. Raises StorageError."""
+        with replacing(folder) as temporary:
+            try:
+                self.save_pretrained(temporary)
+            except SafetensorError as error:
+                raise StorageError(f"cannot write {folder}: {error}; free space or choose another folder") from error
+            for weights in temporary.rglob("*.safetensors"):  # written for their owner alone, whatever the umask
+                shutil.copymode(temporary / "model_index.json", weights)
+            if folder.is_dir():
+                shutil.rmtree(folder)
 
     @torch.no_grad()
     def __call__(
@@ -137,8 +155,12 @@ def _read_index(folder: Path) -> dict:
 
 
 def _load_network(folder: Path, role: str) -> ModelMixin:
+    if not (folder / role).is_dir():  # the Hub would be asked for a model of that name
+        raise RunError(f"{folder} is not a whole export: it has no {role}/; write it again")
     try:
-        network, info = NETWORKS[role].from_pretrained(folder / role, output_loading_info=True, use_safetensors=True)
+        network, info = NETWORKS[role].from_pretrained(
+            folder / role, output_loading_info=True, use_safetensors=True, local_files_only=True
+        )
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise RunError(f"cannot load {folder / role}: {str(error).splitlines()[0]}") from error
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):

@@ -1,18 +1,26 @@
-"""The folder of one run: what lies where, how a new one is named, and its status file."""
+"""The folder of one run: what lies where, how a new one is named, its status file, and which one is gone on with."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from genvision.config import load_config, to_yaml
-from genvision.config.schema import Config
-from genvision.errors import ConfigError, RunError, StorageError
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+from genvision.config import config_hash, load_config, to_yaml
+from genvision.config.ranges import leaves
+from genvision.config.schema import Config, SampleConfig, ScoreConfig
+from genvision.errors import ConfigError, GenvisionError, RunError, StorageError
 from genvision.storage import write_text
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,71 @@ def planned(config: Config) -> Path:
 def locate(path: str) -> RunFolder:
     """The run that a --resume PATH means: a run folder, or one of its checkpoints. Raises RunError for neither."""
     given = Path(path)
-    for folder in (given, given.parent.parent):
+    for folder in (given, given.parent, given.parent.parent):
         if (folder / "config.yaml").is_file():
             return RunFolder(folder)
     raise RunError(f"--resume {path}: no run and no checkpoint lies there; name run.dir/run.name")
+
+
+def resumed(config: Config, resume: str | None) -> tuple[RunFolder | None, Config]:
+    """The run that `--resume` goes on with, and its configuration; no folder where a new run is to be started.
+
+    resume  None for a new run, "auto" for the one of run.name if it is there, or a path
+    The configuration is the asked one with the budget that the run froze. Raises ConfigError where it differs from the
+    recorded one in what trains, and for "auto" without a name; RunError where nothing lies at the path.
+    """
+    if not resume:
+        return None, config
+    if resume != "auto":
+        folder = locate(resume)
+    elif not config.run.name:
+        raise ConfigError("--resume auto looks for the run of one name: set run.name")
+    else:
+        folder = RunFolder(Path(config.run.dir) / config.run.name)
+    if not folder.path.is_dir():
+        return None, config
+    return folder, _recorded(config, folder) if folder.config.is_file() else config
+
+
+def resume_hash(config: Config) -> str:
+    """What a checkpoint must share with the run that loads it: everything but the budget, the sampling, the score."""
+    return config_hash(_what_trains(config))
+
+
+def _what_trains(config: Config) -> Config:
+    train = dataclasses.replace(config.train, steps=None, images=None, minutes=None, init_from=None)
+    return dataclasses.replace(config, train=train, sample=SampleConfig(), score=ScoreConfig())
+
+
+def _recorded(config: Config, folder: RunFolder) -> Config:
+    """The asked configuration with the budget the run froze; it must be the recorded one in all that trains."""
+    recorded = folder.read_config()
+    if resume_hash(recorded) != resume_hash(config):
+        key, asked, there = _first_difference(_what_trains(config), _what_trains(recorded))
+        raise ConfigError(f"{key}={asked}: {folder.config} has {there}; leave it so, or set another run.name")
+    budget = config.train if config.train.minutes is None else recorded.train
+    train = dataclasses.replace(config.train, steps=budget.steps, images=budget.images, minutes=budget.minutes)
+    return dataclasses.replace(config, train=train)
+
+
+def _first_difference(ours: Config, theirs: Config) -> tuple[str, Any, Any]:
+    """(key, our value, their value) of the first setting that differs, run.* and log.* aside."""
+    mine, other = (
+        {key: value for key, value in leaves(config) if not key.startswith(("run.", "log."))}
+        for config in (ours, theirs)
+    )
+    return next((key, mine.get(key), other.get(key)) for key in mine | other if mine.get(key) != other.get(key))
+
+
+def agreed(decide: Callable[[], T]) -> T:
+    """What the main process decides, told to the others; its error is everybody's, so that nobody waits for it."""
+    outcome: list = [None, None]
+    if PartialState().is_main_process:
+        try:
+            outcome = [decide(), None]
+        except GenvisionError as error:
+            outcome = [None, error]
+    decision, error = broadcast_object_list(outcome)
+    if error:
+        raise error
+    return decision

@@ -33,17 +33,24 @@ def score_source(
         n = num_images or config.score.num_images
         if not n:
             raise ConfigError("--num-images is needed: the run itself was not scored")
+        real = reference_set(reference, config.data, family.spec.shape)  # before minutes of drawing: it may be missing
         settings, seed = dict(pipeline.config.sampling), config.sample.seed if seed is None else seed
         images = draw(family, n, seed, settings).images
-        trained_on = config.data
         sampling = sampling_protocol(settings, family, seed=seed, ema=config.ema.decay, labels="k mod classes")
     else:
-        images, trained_on, sampling = read_images(source), DataConfig(labels=False, validation_fraction=0.0), None
+        images, sampling = read_images(source), None
         if num_images:
             require_count(len(images), num_images)
-    real = reference_set(reference, trained_on, images.shape[1:])
+        real = reference_set(reference, _unnamed(reference, images), images.shape[1:])
     scored = score_images(images, real, extractor=extractor, weights=weights, device=device, sampling=sampling)
     return as_json(scored)
+
+
+def _unnamed(reference: str, images: torch.Tensor) -> DataConfig:
+    """The data of images that were drawn elsewhere. A folder of references takes their size: it has none of its own."""
+    sizes = dict(zip(("channels", "height", "width"), images.shape[1:], strict=True))
+    lent = sizes if reference.startswith("folder:") else {}
+    return DataConfig(labels=False, validation_fraction=0.0, download=False, **lent)
 
 
 def run_likelihood(run: Path, split: Split, limit: int | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What every supported cell promises: a loss per example, a gradient everywhere, one parameter count, stable samples."""
+"""What every supported cell promises: losses per example, gradients everywhere, one parameter count, stable samples."""
 
 from __future__ import annotations
 

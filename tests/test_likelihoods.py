@@ -220,7 +220,7 @@ def test_moments_beyond_reason_stay_finite() -> None:
 
 
 def test_the_bound_stays_below_an_importance_weighted_estimate() -> None:
-    """Burda et al. 2016, theorem 1: ELBO <= E[log mean of K weights]; the weights written out with torch's densities."""
+    """Burda et al. 2016, theorem 1: ELBO <= E[log mean of K weights]; weights from torch's densities."""
     spec, n, k = ImageSpec(1, 4, 4, classes=2), 6, 64
     cell = randomise(make_cell("vae", ("vit", "conv"), spec), 0.3).double()
     batch = some_batch(n, spec)
