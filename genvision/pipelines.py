@@ -149,7 +149,7 @@ def _read_index(folder: Path) -> dict:
         missing = {"family", "options", "spec", "sampling"} - index.keys()
     except (OSError, ValueError, AttributeError) as error:
         raise RunError(f"{folder} is not an exported model: model_index.json is missing or unreadable") from error
-    if missing or index["family"] not in FAMILIES:
+    if missing or index["family"] not in list(FAMILIES):  # a list is searched for what is no key too
         raise RunError(f"{folder}/model_index.json was not written by genvision: it lacks its family or options")
     return index
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
-from torchvision.io import encode_png
 from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
@@ -48,10 +46,7 @@ def _write_npz(images: Tensor, path: Path, labels: Tensor | None) -> None:
 def _write_folder(images: Tensor, folder: Path) -> None:
     folder.mkdir()
     for k, image in enumerate(images):
-        if image.shape[0] in (1, 3):
-            (folder / f"{k:06d}.png").write_bytes(encode_png(image).numpy().tobytes())
-        else:  # gray with alpha, or RGB with alpha
-            to_pil_image(image).save(folder / f"{k:06d}.png")
+        to_pil_image(image).save(folder / f"{k:06d}.png")  # L, LA, RGB or RGBA
 
 
 def write_grid(images: Tensor, path: Path, *, columns: int = 8, scale: int = 2) -> Path:
@@ -60,7 +55,7 @@ def write_grid(images: Tensor, path: Path, *, columns: int = 8, scale: int = 2) 
     shown = shown.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     grid = make_grid(shown, nrow=columns, padding=2, pad_value=255)
     with replacing(path) as temporary:
-        temporary.write_bytes(encode_png(grid.to(torch.uint8)).numpy().tobytes())
+        to_pil_image(grid).save(temporary, "PNG")
     return path
 
 

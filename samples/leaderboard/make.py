@@ -22,9 +22,9 @@ RUNS = Path("runs/leaderboard")
 COMMON = ["data=fashion_mnist_mini", "size=small", f"run.dir={RUNS}", "log.grid_every_steps=0", "ema.decay=0.995"]
 SCORED = ["score.num_images=2000", "score.extractor=efficientnet-lite0"]
 FAMILIES = {
-    "vae": ["train.images=100000", "train.batch_size=64", *SCORED],
-    "autoregressive": ["train.images=8000", "train.batch_size=16"],
-    "diffusion": ["train.images=40000", "train.batch_size=64", "sample.steps=25", *SCORED],
+    "vae": ["train.images=64000", "train.batch_size=64", *SCORED],
+    "autoregressive": ["train.images=6400", "train.batch_size=16", "ema.decay=0.99"],
+    "diffusion": ["train.images=32000", "train.batch_size=64", "sample.steps=25", *SCORED],
 }
 BACKBONES = ("convnet", "vit", "mixer")
 
