@@ -8,9 +8,6 @@ from accelerate import PartialState
 from einops import rearrange
 
 import genvision
-from genvision.families.diffusion import solver_generators
-from genvision.families.schedulers import make_scheduler, solve
-from genvision.probability.randomness import Stream, normal
 from genvision.probability.units import to_pixels
 from genvision.sampling import write_grid
 from genvision.spec import Draw
@@ -34,18 +31,10 @@ def main() -> None:
     labels = family.check_labels(None, args.rows)
     y = None if labels is None else labels.to(state.device)
     draw = Draw(args.seed, 0, torch.arange(args.rows, device=state.device))
-    denoise, states = family.denoise(y, options["guidance"]), []
-
-    def watched(xt: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        states.append(xt)
-        return denoise(xt, t)
-
-    noise = normal(draw, Stream.SAMPLE + Stream.NOISE, *family.spec.shape)
-    scheduler = make_scheduler(options["scheduler"], family.path, options["steps"])
     with torch.no_grad():
-        states.append(solve(scheduler, family.path, watched, noise, solver_generators(draw)))
+        states = torch.stack(list(family.trajectory(draw, y, **options)))
     moments = torch.linspace(0, len(states) - 1, args.columns).round().long()
-    shown = rearrange(to_pixels(torch.stack(states)[moments].cpu()), "t b c h w -> (b t) c h w")
+    shown = rearrange(to_pixels(states[moments].cpu()), "t b c h w -> (b t) c h w")
     print(write_grid(shown, args.out, columns=args.columns))
 
 

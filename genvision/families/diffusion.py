@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -83,12 +83,17 @@ class Diffusion(Family):
 
         return denoise
 
-    def _sample(
+    def trajectory(
         self, draw: Draw, y: Tensor | None, *, steps: int = 50, scheduler: str = "euler", guidance: float = 1.0
-    ) -> Tensor:
+    ) -> Iterator[Tensor]:
+        """The noise of `draw.slots` (B,C,H,W), then the state after each call of the network; the last is the image."""
         noise = normal(draw, Stream.SAMPLE + Stream.NOISE, *self.spec.shape)
         solver = make_scheduler(scheduler, self.path, steps)
-        x = solve(solver, self.path, self.denoise(y, guidance), noise, solver_generators(draw))
+        yield noise
+        yield from solve(solver, self.path, self.denoise(y, guidance), noise, solver_generators(draw))
+
+    def _sample(self, draw: Draw, y: Tensor | None, **options) -> Tensor:
+        *_, x = self.trajectory(draw, y, **options)
         return to_pixels(require_finite(x, "the sampler's output"), self.spec.levels)
 
     def network_evaluations(self, *, steps: int = 50, scheduler: str = "euler", guidance: float = 1.0) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from diffusers import (
@@ -95,8 +95,8 @@ def path_times(scheduler, path: Path) -> Tensor:
 
 def solve(
     scheduler, path: Path, denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, generators: list[torch.Generator]
-) -> Tensor:
-    """Integrate from noise x (B,C,H,W) at t = 1 to an image at t = 0.
+) -> Iterator[Tensor]:
+    """Integrate from noise x (B,C,H,W) at t = 1 to an image at t = 0; yields the state after each call of the network.
 
     denoise     (xt, t (B,)) -> what the scheduler expects on this path (`SCHEDULER_OUTPUT`), xt = alpha x0 + sigma eps
     generators  one per image, for schedulers that add noise
@@ -107,7 +107,7 @@ def solve(
         xt = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
         output = denoise(xt, t.to(x).expand(len(x)))
         x = scheduler.step(output, timestep, x, **extra, return_dict=False)[0]
-    return x
+        yield x
 
 
 def takes_noise(scheduler) -> bool:
