@@ -209,9 +209,7 @@ def test_a_silent_hub_is_one_line(monkeypatch):
 
     monkeypatch.setattr(pipelines, "snapshot_download", offline)
     line = refused("someone/garments")
-    assert line == (
-        "no run or exported model at someone/garments, and the Hub does not answer for it: cannot find it"
-    )
+    assert line == ("no run or exported model at someone/garments, and the Hub does not answer for it: cannot find it")
 
 
 def test_a_push_uploads_the_export_alone(monkeypatch):

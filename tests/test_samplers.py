@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from genvision.errors import ConfigError
 from genvision.families.diffusion import solver_generators
-from genvision.families.schedulers import SCHEDULER_OUTPUT, SCHEDULERS, make_scheduler, path_times, solve
+from genvision.families.schedulers import SCHEDULER_OUTPUT, SCHEDULERS, integrate, last, make_scheduler, path_times
 from genvision.probability.path import PATHS
 from genvision.probability.randomness import Stream, normal
 from genvision.spec import Draw, ImageSpec
@@ -34,6 +34,11 @@ def gaussian_denoiser(path, mean: Tensor = MEAN, std: Tensor = STD):
         return (eps - x0 if SCHEDULER_OUTPUT[path.name] == "velocity" else eps).to(xt.dtype)
 
     return denoise
+
+
+def solve(*problem) -> Tensor:
+    """Where a trajectory ends."""
+    return last(integrate(*problem))
 
 
 def noise_of(n: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch.special import ndtri
 from genvision.config.schema import Config, DiffusionConfig
 from genvision.errors import ConfigError
 from genvision.families.base import Family, drop_labels, require_finite
-from genvision.families.schedulers import SCHEDULER_OUTPUT, make_scheduler, solve
+from genvision.families.schedulers import SCHEDULER_OUTPUT, integrate, last, make_scheduler
 from genvision.probability.path import PATHS
 from genvision.probability.randomness import Stream, generator, normal, uniform
 from genvision.probability.units import to_pixels, to_unit
@@ -90,10 +90,10 @@ class Diffusion(Family):
         noise = normal(draw, Stream.SAMPLE + Stream.NOISE, *self.spec.shape)
         solver = make_scheduler(scheduler, self.path, steps)
         yield noise
-        yield from solve(solver, self.path, self.denoise(y, guidance), noise, solver_generators(draw))
+        yield from integrate(solver, self.path, self.denoise(y, guidance), noise, solver_generators(draw))
 
     def _sample(self, draw: Draw, y: Tensor | None, **options) -> Tensor:
-        *_, x = self.trajectory(draw, y, **options)
+        x = last(self.trajectory(draw, y, **options))
         return to_pixels(require_finite(x, "the sampler's output"), self.spec.levels)
 
     def network_evaluations(self, *, steps: int = 50, scheduler: str = "euler", guidance: float = 1.0) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 
 import torch
@@ -93,7 +94,7 @@ def path_times(scheduler, path: Path) -> Tensor:
     return (scheduler.timesteps.float() + 1) / TABLE_STEPS
 
 
-def solve(
+def integrate(
     scheduler, path: Path, denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, generators: list[torch.Generator]
 ) -> Iterator[Tensor]:
     """Integrate from noise x (B,C,H,W) at t = 1 to an image at t = 0; yields the state after each call of the network.
@@ -108,6 +109,11 @@ def solve(
         output = denoise(xt, t.to(x).expand(len(x)))
         x = scheduler.step(output, timestep, x, **extra, return_dict=False)[0]
         yield x
+
+
+def last(states: Iterator[Tensor]) -> Tensor:
+    """The end of a trajectory; the states before it are not kept."""
+    return deque(states, maxlen=1)[0]
 
 
 def takes_noise(scheduler) -> bool:
