@@ -15,7 +15,7 @@ import torch
 from cells import make_cell, randomise, some_images
 from diffusers.pipelines import pipeline_utils
 from huggingface_hub.errors import LocalEntryNotFoundError
-from runs import FAMILIES, fresh_launch, genvision, pictures, tree, trained  # noqa: F401
+from runs import FAMILIES, fresh_launch, genvision, pictures, trained, tree  # noqa: F401
 from safetensors.torch import load_file, save_file
 
 from genvision import load, pipelines

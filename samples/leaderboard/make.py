@@ -23,8 +23,13 @@ COMMON = ["data=fashion_mnist_mini", "size=small", f"run.dir={RUNS}", "log.grid_
 SCORED = ["score.num_images=2000", "score.extractor=efficientnet-lite0"]
 FAMILIES = {
     "vae": ["train.images=64000", "train.batch_size=64", *SCORED],
-    "autoregressive": ["train.images=6400", "train.batch_size=16", "ema.decay=0.99"],
-    "diffusion": ["train.images=32000", "train.batch_size=64", "sample.steps=25", *SCORED],
+    "autoregressive": [
+        "train.images=4000",
+        "train.batch_size=16",
+        "ema.decay=0.98",
+        "family.likelihood=logistic_mixture",
+    ],
+    "diffusion": ["train.images=28000", "train.batch_size=64", "sample.steps=25", *SCORED],
 }
 BACKBONES = ("convnet", "vit", "mixer")
 

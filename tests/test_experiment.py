@@ -1,0 +1,464 @@
+"""Runs from configuration to leaderboard row: what they leave behind, how they go on, and how they fail."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from runs import (  # noqa: F401
+    CELLS,
+    FAMILIES,
+    TINY,
+    fresh_launch,
+    genvision,
+    one_run,
+    pictures,
+    train,
+    trained,
+    tree,
+    write_pictures,
+)
+from safetensors.torch import load_file
+
+from genvision import build, data, experiment, load
+from genvision.config import config_hash, load_config
+from genvision.errors import StorageError
+from genvision.evaluation.leaderboard import collect
+from genvision.evaluation.record import read_record
+from genvision.experiment import Experiment
+from genvision.families import Diffusion
+from genvision.initialise import initialise, resize_positions
+from genvision.run_folder import RunFolder
+
+SCORED = ("score.num_images=40", "score.extractor=efficientnet-lite0")
+TEST_IMAGES = 10  # of the 60 pictures, by the hash of their paths
+
+
+def status(folder):
+    return json.loads((folder.path / "status.json").read_text())
+
+
+def metrics(folder):
+    return [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+
+
+def interrupt_after(monkeypatch, step):
+    """Control-C once `step` steps have been made and watched."""
+    watch = Experiment._watch
+
+    def watched(self, report, log):
+        watch(self, report, log)
+        if report.step == step:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Experiment, "_watch", watched)
+
+
+def poison(monkeypatch, step):
+    """The loss of step `step` (counted from 1) is not a number."""
+    real = Diffusion.loss
+
+    def loss(self, batch, draw):
+        terms = real(self, batch, draw)
+        return {name: value * math.nan for name, value in terms.items()} if draw.step == step - 1 else terms
+
+    monkeypatch.setattr(Diffusion, "loss", loss)
+
+
+@pytest.mark.parametrize(("family", "backbone"), CELLS)
+def test_every_cell_goes_from_configuration_to_leaderboard_row(pictures, tmp_path, family, backbone):
+    said = train(pictures, tmp_path, f"family={family}", f"backbone={backbone}")
+    assert said.code == 0, said.err
+    folder = one_run(tmp_path)
+    assert folder.name == f"{family}-{backbone}-folder-001"
+    assert status(folder) == {"state": "finished", "step": 6, "total_steps": 6}
+
+    asked = load_config(None, [f"data=folder:{pictures}", f"family={family}", f"backbone={backbone}", *TINY])
+    config = dataclasses.replace(asked, run=dataclasses.replace(asked.run, dir=str(tmp_path)))
+    assert load_config(folder.config) == config
+
+    record = read_record(folder.result)
+    train_set = data.load(config.data, "train")
+    cost = build.cost(config, train_set.spec)
+    expected = {
+        **{"run": folder.name, "status": "finished", "family": family, "backbone": backbone, "data": "folder"},
+        **{"size": "tiny", "seed": 0, "config_hash": config_hash(config), "dataset_sha256": train_set.fingerprint},
+        **{"parameters": cost.parameters, "macs_per_image": cost.macs_per_image, "images_seen": 48, "steps": 6},
+        **{"device": "cpu", "processes": 1, "precision": "no", "grid": "samples/final.png", "reason": None},
+        "network_evaluations_per_image": {"vae": 1, "autoregressive": 64, "diffusion": 3}[family],
+    }
+    assert {key: record[key] for key in expected} == expected
+    assert record["command"].startswith("genvision train data=folder:")
+    kind = {"vae": "bound", "autoregressive": "exact", "diffusion": None}[family]
+    assert (record["bits_per_dim"] or {"kind": None})["kind"] == kind
+    if kind:
+        assert record["bits_per_dim"]["num_images"] == len(data.load(config.data, "test")) == TEST_IMAGES
+        assert 5 < record["bits_per_dim"]["value"] < 13 and f"({kind}, {TEST_IMAGES} test images)" in said.out
+
+    lines = metrics(folder)
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert [line["images_seen"] for line in lines] == [16, 32, 48]
+    assert [math.isfinite(line["loss"]) for line in lines] == [True] * 3
+    assert [line.get("validation_loss") is not None for line in lines] == [False, False, True]
+    assert [path.name for path in sorted(folder.checkpoints.iterdir())] == ["step-000000003", "step-000000006"]
+    assert [path.name for path in folder.samples.iterdir()] == ["final.png"]
+
+    board = tmp_path / "leaderboard"
+    assert {path.name for path in board.iterdir()} == {
+        "index.html",
+        "leaderboard.json",
+        "leaderboard.csv",
+        "leaderboard.md",
+    }
+    assert folder.name in (board / "index.html").read_text()
+    for path in (folder.path / "samples/final.png", folder.model, folder.result, board / "index.html"):
+        assert str(path) in said.out
+
+
+def test_a_recorded_configuration_gives_the_same_run_again(trained, tmp_path):
+    folder = trained("diffusion")
+    said = genvision("train", "--config", folder.config, f"run.dir={tmp_path}", "run.name=again")
+    assert said.code == 0, said.err
+    assert tree(tmp_path / "again" / "model") == tree(folder.model)
+    assert tree(tmp_path / "again" / "samples") == tree(folder.samples)
+
+
+def test_default_names_are_numbered_and_a_given_one_is_never_taken(pictures, tmp_path):
+    for _ in range(2):
+        assert train(pictures, tmp_path, "backbone=vit", "train.steps=1").code == 0
+    assert train(pictures, tmp_path, "backbone=vit", "train.steps=1", "run.name=mine").code == 0
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"diffusion-vit-folder-001", "diffusion-vit-folder-002", "mine", "leaderboard"}
+    rows = (tmp_path / "leaderboard" / "leaderboard.json").read_text()
+    assert all(name in rows for name in names - {"leaderboard"})
+    before = tree(tmp_path)
+    said = train(pictures, tmp_path, "backbone=vit", "train.steps=1", "run.name=mine")
+    assert said.code == 2 and f"run {tmp_path}/mine exists already; go on with --resume" in said.error
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["score.num_images=4"], 3, "efficientnet-lite0"),  # the alternative to Inception is named
+        (["score.num_images=4", "score.extractor=vgg"], 2, "score.extractor=vgg"),
+        (["data.path=/no/such/folder"], 3, "/no/such/folder"),
+        (
+            ["score.num_images=4", "score.extractor=efficientnet-lite0", "score.reference=folder:/no/such"],
+            3,
+            "/no/such",
+        ),
+        (["data.height=9"], 2, "9x8 pixels cannot be cut into 2x2 patches"),
+        (["sample.scheduler=ddim"], 2, "sample.scheduler=ddim cannot serve family.path=flow"),
+        (["data.crop_padding=8"], 2, "data.crop_padding=8"),
+        (["data.validation_fraction=0.001"], 3, "leaves no validation images"),
+        (["train.init_from=/no/such/run"], 4, "/no/such/run"),
+        (["--resume", "auto"], 2, "set run.name"),
+        (["--resume", "auto", "run.name=new", "score.num_images=4"], 3, "efficientnet-lite0"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_a_folder_is_made(pictures, tmp_path, monkeypatch, words, code, message):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    runs = tmp_path / "runs"
+    said = train(pictures, runs, "backbone=vit", *words)
+    assert said.code == code and message in said.error, said.err
+    assert not runs.exists()
+
+
+def no_network(*_, **__):
+    raise OSError("no network here")
+
+
+def test_a_set_without_held_out_images_is_trained_all_the_same(pictures, tmp_path):
+    said = train(pictures, tmp_path, "backbone=vit", "data.validation_fraction=0", "train.validate_every_steps=2")
+    assert said.code == 0, said.err
+    assert all("validation_loss" not in line for line in metrics(one_run(tmp_path)))
+
+
+def test_observing_a_run_does_not_change_it(trained, pictures, tmp_path):
+    said = train(pictures, tmp_path, "backbone=vit", "log.every_steps=1", "log.grid_every_steps=2")
+    assert said.code == 0, said.err
+    folder = one_run(tmp_path)
+    assert tree(folder.model) == tree(trained("diffusion").model)
+    assert [line["step"] for line in metrics(folder)] == [1, 2, 3, 4, 5, 6]
+    names = sorted(path.name for path in folder.samples.iterdir())
+    assert names == ["final.png", "step_0000002.png", "step_0000004.png"]
+
+
+def test_validation_is_the_averaged_weights_under_the_same_noise_every_time(trained):
+    folder = trained("vae")
+    config = folder.read_config()
+    held_out = data.load(config.data, "validation")
+    family = load(folder.path).generator
+    draw = experiment.Draw(0, 0, torch.arange(len(held_out)))
+    batch = experiment.Batch(held_out.images, held_out.labels)
+    with torch.no_grad():
+        expected = family.loss(batch, draw)["loss"].mean().item()
+    assert metrics(folder)[-1]["validation_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_interrupted_run_goes_on_to_the_same_bytes(pictures, tmp_path, monkeypatch, family):
+    words = (f"family={family}", "backbone=vit", "train.steps=12", "train.save_every_steps=6")
+    if family == "diffusion":
+        words += ("denoiser.trunk.dropout=0.2", "data.flip=true", "data.crop_padding=1")
+    assert train(pictures, tmp_path, *words, "run.name=straight").code == 0
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 7)
+        said = train(pictures, tmp_path, *words, "run.name=broken")
+    broken, straight = RunFolder(tmp_path / "broken"), RunFolder(tmp_path / "straight")
+    assert said.code == 143 and said.last_error == "interrupted; go on with --resume"
+    assert status(broken)["state"] == "interrupted" and not broken.result.exists() and not broken.model.exists()
+    said = genvision("train", "--resume", broken.path)
+    assert said.code == 0 and f"{broken.path}: resuming at step 6" in said.out, said.err
+    assert status(broken) == {"state": "finished", "step": 12, "total_steps": 12}
+    assert tree(broken.model) == tree(straight.model) != {}
+    assert tree(broken.samples) == tree(straight.samples)
+    for name in ("model.safetensors", "ema.safetensors", "optimizer.safetensors"):
+        last = "checkpoints/step-000000012"
+        assert (broken.path / last / name).read_bytes() == (straight.path / last / name).read_bytes()
+    timeless = [
+        [{k: v for k, v in line.items() if k not in ("seconds", "images_per_second")} for line in metrics(folder)]
+        for folder in (broken, straight)
+    ]
+    assert timeless[0] == timeless[1]
+    records = [read_record(folder.result) for folder in (broken, straight)]
+    same = ("images_seen", "steps", "bits_per_dim", "parameters", "config_hash")
+    assert [records[0][key] for key in same] == [records[1][key] for key in same]
+
+
+def test_resume_auto_starts_goes_on_and_ends(pictures, tmp_path, monkeypatch):
+    words = ("backbone=vit", "run.name=one", "--resume", "auto")
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)  # before the first checkpoint
+        assert train(pictures, tmp_path, *words).code == 143
+    assert not (tmp_path / "one" / "checkpoints").exists()
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 4)
+        said = train(pictures, tmp_path, *words)
+        assert said.code == 143 and "starting at step 0" in said.out
+    said = train(pictures, tmp_path, *words)
+    assert said.code == 0 and "resuming at step 3" in said.out
+    before = tree(tmp_path)
+    said = train(pictures, tmp_path, *words)
+    assert said == (0, f"{tmp_path}/one is finished already; nothing to do\n", "")
+    assert tree(tmp_path) == before
+
+
+@pytest.fixture
+def stopped(pictures, tmp_path, monkeypatch):
+    """A run interrupted after step 4, with a checkpoint at step 3."""
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 4)
+        assert train(pictures, tmp_path / "runs", "backbone=vit", "run.name=one").code == 143
+    return RunFolder(tmp_path / "runs" / "one")
+
+
+def test_damaged_checkpoints_are_refused_and_nothing_is_touched(stopped):
+    weights_file = stopped.checkpoints / "step-000000003" / "model.safetensors"
+    weights_file.write_bytes(weights_file.read_bytes()[:-1])
+    before = tree(stopped.path)
+    said = genvision("train", "--resume", stopped.path)
+    assert said.code == 4 and "none of its 1 checkpoints can be read" in said.last_error
+    said = genvision("train", "--resume", stopped.checkpoints / "step-000000003")
+    assert said.code == 4 and "damaged" in said.error
+    assert tree(stopped.path) == before
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("train.learning_rate=0.5", "train.learning_rate=0.5: "),
+        ("train.seed=1", "train.seed=1: "),
+        ("denoiser.trunk.width=48", "denoiser.trunk.width=48: "),
+        ("data.flip=true", "data.flip=True: "),
+    ],
+)
+def test_a_run_is_not_gone_on_with_under_another_configuration(stopped, pictures, word, message):
+    before = tree(stopped.path)
+    for said in (
+        genvision("train", "--resume", stopped.path, word),
+        train(pictures, stopped.path.parent, "backbone=vit", "run.name=one", "--resume", "auto", word),
+    ):
+        assert said.code == 2 and said.error.startswith(message) and "config.yaml has " in said.error
+    assert tree(stopped.path) == before
+
+
+def test_a_resumed_run_may_be_longer_and_sample_otherwise(stopped):
+    said = genvision("train", "--resume", stopped.checkpoints / "step-000000003", "train.steps=8", "sample.seed=4")
+    assert said.code == 0, said.err
+    assert status(stopped)["step"] == 8 and stopped.read_config().sample.seed == 4
+    assert [line["step"] for line in metrics(stopped)] == [2, 4, 6, 8]
+
+
+def test_a_run_goes_on_from_another_working_folder(stopped, tmp_path, monkeypatch):
+    """run.dir as recorded may mean nothing there; the leaderboard is the one beside the run."""
+    config = stopped.config.read_text()
+    stopped.config.write_text(config.replace(str(stopped.path.parent), "runs_elsewhere"))
+    monkeypatch.chdir(tmp_path)
+    said = genvision("train", "--resume", "runs/one")
+    assert said.code == 0, said.err
+    assert "one" in (stopped.path.parent / "leaderboard" / "index.html").read_text()
+    assert not (tmp_path / "runs_elsewhere").exists()
+
+
+def test_what_is_no_run_cannot_be_resumed(tmp_path):
+    said = genvision("train", "--resume", tmp_path / "nothing")
+    assert said.code == 4 and "no run and no checkpoint lies there" in said.error
+    (tmp_path / "run").mkdir()
+    said = genvision("train", "--resume", tmp_path / "run", "backbone=vit")
+    assert said.code == 2 and "leave out --config and groups" in said.error
+
+
+def test_a_diverged_run_says_so_and_stays_on_the_leaderboard(trained, pictures, tmp_path, monkeypatch):
+    shutil.copytree(trained("diffusion").path, tmp_path / "sound")
+    with monkeypatch.context() as patch:
+        poison(patch, 5)
+        said = train(pictures, tmp_path, "backbone=vit", "run.name=lost")
+    lost = RunFolder(tmp_path / "lost")
+    assert said.code == 5 and said.last_error.startswith("step 5: loss is nan"), said.err
+    reason = status(lost)["reason"]
+    assert status(lost) == {"state": "diverged", "reason": reason, "step": 4, "total_steps": 6}
+    assert reason.startswith("step 5: loss is nan") and "train.learning_rate" in reason
+    record = read_record(lost.result)
+    assert (record["status"], record["reason"], record["steps"], record["metrics"]) == ("diverged", reason, 4, None)
+    assert {row["run"]: row["status"] for row in collect(tmp_path)} == {"shared": "finished", "lost": "diverged"}
+    assert genvision("leaderboard", "build", tmp_path).code == 0
+    assert "step 5: loss is nan" in (tmp_path / "leaderboard" / "index.html").read_text()
+
+
+def test_a_huge_learning_rate_diverges(pictures, tmp_path):
+    words = ("backbone=vit", "train.learning_rate=1e30", "train.clip_norm=0", "train.warmup_steps=0")
+    said = train(pictures, tmp_path, *words)
+    assert said.code == 5, said.err
+    assert read_record(one_run(tmp_path).result)["status"] == "diverged"
+
+
+def test_a_run_that_fails_keeps_its_reason(pictures, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise StorageError("disk full")
+
+    monkeypatch.setattr(experiment, "write_grid", full)
+    said = train(pictures, tmp_path, "backbone=vit")
+    folder = one_run(tmp_path)
+    assert said.code == 6 and said.last_error == "disk full"
+    assert status(folder) == {"state": "failed", "reason": "disk full", "step": 6, "total_steps": 6}
+    record = read_record(folder.result)
+    assert (record["status"], record["reason"]) == ("failed", "disk full")
+    monkeypatch.undo()
+    assert genvision("train", "--resume", folder.path).code == 0  # everything was trained; the rest is done again
+    assert read_record(folder.result)["status"] == "finished" and status(folder)["state"] == "finished"
+
+
+def test_minutes_are_frozen_into_steps(pictures, tmp_path):
+    words = ("backbone=vit", "train.steps=null", "train.minutes=0.001", "train.warmup_steps=20")
+    said = train(pictures, tmp_path, *words)
+    assert said.code == 0, said.err
+    folder = one_run(tmp_path)
+    config = folder.read_config()
+    assert config.train.minutes is None and config.train.steps == status(folder)["step"] >= 20
+    assert read_record(folder.result)["config_hash"] == config_hash(config)
+
+
+def test_the_frozen_budget_holds_when_the_same_command_is_given_again(pictures, tmp_path, monkeypatch):
+    """From step 20 on a run is a pure function of the step, however fast the machine is that goes on with it."""
+    monkeypatch.setattr("genvision.training.loop.measured_steps", lambda *_: 24)
+    words = ("backbone=vit", "train.steps=null", "train.minutes=5", "train.warmup_steps=20", "run.name=one")
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 22)
+        assert train(pictures, tmp_path, *words, "train.save_every_steps=7", "--resume", "auto").code == 143
+    monkeypatch.setattr("genvision.training.loop.measured_steps", lambda *_: 30)
+    said = train(pictures, tmp_path, *words, "train.save_every_steps=7", "--resume", "auto")
+    assert said.code == 0 and "resuming at step 21" in said.out, said.err
+    assert RunFolder(tmp_path / "one").read_config().train.steps == status(RunFolder(tmp_path / "one"))["step"] == 24
+
+
+def test_a_run_starts_from_the_weights_of_another(trained, pictures, tmp_path):
+    source = trained("diffusion")
+    same = train(pictures, tmp_path, "backbone=vit", f"train.init_from={source.path}", "run.name=same")
+    total = len(load(source.path).generator.state_dict())
+    assert same.code == 0 and f"{source.path}: loaded {total}, resized 0, left 0\n" in same.out, same.err
+    larger = ("data.height=12", "data.width=12", "data.labels=false", "train.steps=1", "run.name=larger")
+    said = train(pictures, tmp_path, "backbone=vit", f"train.init_from={source.model}", *larger)
+    left = "left 1: denoiser.condition.label.weight"
+    assert said.code == 0 and f"loaded {total - 2}, resized 1, {left}\n" in said.out, said.err
+
+
+def test_positions_are_resized_and_the_rest_copied(trained):
+    source = trained("diffusion")
+    config = source.read_config()
+    given = load(source.path).generator
+    wider = data.spec_of(dataclasses.replace(config.data, height=12, width=12))
+    family = build.build(config, wider)
+    fresh = {name: p.clone() for name, p in build.build(config, wider).named_parameters()}
+    outcome = initialise(family, str(source.path))
+    assert (outcome.resized, outcome.left) == (["denoiser.trunk.position.table"], [])
+    assert set(outcome.loaded) == set(fresh) - set(outcome.resized)
+    weights_given = dict(given.named_parameters())
+    for name, p in family.named_parameters():
+        expected = weights_given[name]
+        if name in outcome.resized:
+            assert p.shape == (6, 6, 32) and expected.shape == (4, 4, 32)
+            expected = resize_positions(expected, (6, 6))
+        assert torch.equal(p, expected), name
+    flat = resize_positions(torch.full((4, 4, 3), 0.7), (6, 5))
+    torch.testing.assert_close(flat, torch.full((6, 5, 3), 0.7))
+    table = weights_given["denoiser.trunk.position.table"]
+    torch.testing.assert_close(resize_positions(table, (4, 4)), table)
+
+
+def test_a_resumed_run_needs_the_weights_it_started_from_no_more(trained, pictures, tmp_path, monkeypatch):
+    shutil.copytree(trained("diffusion").model, tmp_path / "source")
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 4)
+        words = (f"train.init_from={tmp_path / 'source'}", "run.name=one", "backbone=vit")
+        assert train(pictures, tmp_path / "runs", *words).code == 143
+    shutil.rmtree(tmp_path / "source")
+    said = genvision("train", "--resume", tmp_path / "runs" / "one")
+    assert said.code == 0 and "loaded" not in said.out, said.err
+
+
+def test_encoder_and_decoder_of_different_backbones_are_told_apart(pictures, tmp_path):
+    said = train(pictures, tmp_path, "family=vae", "encoder.backbone=vit", "decoder.backbone=convnet", "train.steps=1")
+    assert said.code == 0, said.err
+    record = read_record(one_run(tmp_path).result)
+    assert (record["encoder_backbone"], record["decoder_backbone"]) == ("vit", "convnet")
+    names = load_file(one_run(tmp_path).model / "encoder" / "diffusion_pytorch_model.safetensors")
+    assert any("position" in name for name in names)
+
+
+def test_a_run_is_scored_and_the_commands_find_the_same_numbers(pictures, tmp_path):
+    """The one test with a real extractor: a run's own score, `genvision score` of the run, and of its images."""
+    real = write_pictures(tmp_path / "real", 40, seed=1)
+    words = (*SCORED, f"score.reference=folder:{real}", "family=vae", "backbone=vit", "family.pixels=sample")
+    said = train(pictures, tmp_path / "runs", *words)
+    assert said.code == 0, said.err
+    folder = one_run(tmp_path / "runs")
+    record = read_record(folder.result)
+    assert record["metrics"]["frechet"]["name"] == "FD-EffNetLite0" and "FID" not in json.dumps(record["metrics"])
+    protocol = record["protocol"]
+    assert (protocol["num_images"], protocol["reference"]["num_images"], protocol["sampling"]["ema"]) == (40, 40, 0.999)
+    assert (record["sampled_images"], record["note"]) == (40, None) and record["sample_seconds"] > 0
+    fid = f"genvision score {folder.path} --reference folder:{real} --num-images 40 --extractor inception"
+    assert f"FID of this run: {fid}\n" in said.out
+    assert f"FD-EffNetLite0 {record['metrics']['frechet']['value']:.4g}" in said.out
+
+    extractor = ("--extractor", "efficientnet-lite0", "--reference", f"folder:{real}", "--json", tmp_path / "s.json")
+    assert genvision("score", folder.path, *extractor).code == 0
+    report = json.loads((tmp_path / "s.json").read_text())
+    assert report["metrics"] == record["metrics"] and report["protocol_hash"] == record["protocol_hash"]
+
+    assert genvision("sample", folder.path, "--num-images", 40, "--out", tmp_path / "png").code == 0
+    said = genvision("score", tmp_path / "png", "--num-images", 40, *extractor)
+    assert said.code == 0, said.err
+    report = json.loads((tmp_path / "s.json").read_text())
+    assert report["metrics"] == record["metrics"] and report["protocol_hash"] != record["protocol_hash"]
+    assert f"FD-EffNetLite0{'':<14} {record['metrics']['frechet']['value']:.4f}" in said.out
+    assert f"n 40 against 40 of folder:{real}:all, efficientnet-lite0" in said.out
+    assert Path(tmp_path / "runs/leaderboard/index.html").read_text().count(folder.name) > 0

@@ -1,0 +1,83 @@
+"""Two processes are one: the commands under torchrun draw the same bytes and train the same weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from runs import fresh_launch, genvision, pictures, train, tree  # noqa: F401
+from safetensors.torch import load_file
+
+from genvision.evaluation.record import read_record
+
+needs_cpu = pytest.mark.skipif(torch.accelerator.is_available(), reason="describes a machine without an accelerator")
+WORDS = ("family=vae", "backbone=convnet", "train.steps=4", "train.save_every_steps=2")
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory, pictures):
+    """What one process and two processes made of the same commands: their folders, and what each process said."""
+    root = tmp_path_factory.mktemp("pair")
+    one, two = root / "one", root / "two"
+    assert train(pictures, one, *WORDS, "run.name=run").code == 0
+    for n in (10, 3):  # 3 images are one chunk: the second process has nothing to draw
+        assert genvision("sample", one / "run", "--num-images", n, "--seed", 7, "--out", one / f"png{n}").code == 0
+    launch = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    # both draw from the weights of one process, so that sampling is compared alone
+    command = [*launch, __file__, str(pictures), str(two), str(one / "run")]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return one, two, [json.loads((two / f"said-{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def commands_of_each_process(pictures: str, root: str, run: str) -> None:
+    """What each of the two processes does."""
+    rank, two = os.environ["RANK"], Path(root)
+    said = [train(Path(pictures), two, *WORDS, "run.name=run", "--resume", "auto")]
+    said += [genvision("sample", run, "--num-images", n, "--seed", 7, "--out", two / f"png{n}") for n in (10, 3)]
+    said.append(train(Path(pictures), two, *WORDS, "run.name=run"))  # refused to both alike
+    (two / f"said-{rank}.json").write_text(json.dumps(said))
+
+
+@needs_cpu
+@pytest.mark.parametrize("n", [10, 3])
+def test_two_processes_draw_the_same_bytes(pair, n):
+    one, two, _ = pair
+    hashes = tree(one / f"png{n}")
+    assert len(hashes) == n and tree(two / f"png{n}") == hashes
+
+
+@needs_cpu
+def test_two_processes_train_the_same_weights(pair):
+    one, two, _ = pair
+    for name in ("model", "ema"):
+        file = f"run/checkpoints/step-000000004/{name}.safetensors"
+        ours, theirs = load_file(one / file), load_file(two / file)
+        assert ours.keys() == theirs.keys()
+        for key in ours:
+            torch.testing.assert_close(theirs[key], ours[key], rtol=0, atol=1e-6, msg=lambda text, key=key: key + text)
+    records = [read_record(root / "run" / "result.json") for root in (one, two)]
+    assert [record["processes"] for record in records] == [1, 2]
+    assert records[0]["images_seen"] == records[1]["images_seen"] == 32
+    assert records[0]["bits_per_dim"]["value"] == pytest.approx(records[1]["bits_per_dim"]["value"], rel=1e-5)
+
+
+@needs_cpu
+def test_only_the_main_process_speaks_and_errors_are_everybodys(pair):
+    _, two, said = pair
+    assert [[code for code, _, _ in each] for each in said] == [[0, 0, 0, 2], [0, 0, 0, 2]]
+    outs = [[out for _, out, _ in each] for each in said]
+    assert "processes 2" in outs[0][0] and outs[0][1].startswith(f"{two}/png10: 10 images")
+    assert outs[1] == ["", "", "", ""]
+    assert all("run exists already; go on with --resume" in each[-1][2] for each in said)
+    assert [path.name for path in two.glob("run*")] == ["run"]
+
+
+if __name__ == "__main__":
+    commands_of_each_process(*sys.argv[1:])
