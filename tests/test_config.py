@@ -122,7 +122,7 @@ def test_each_source_wins_over_the_one_before(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("file", "overrides", "key", "value"),
     [
-        ("", [], "denoiser.trunk.width", 44),  # the size file
+        ("", [], "denoiser.trunk.width", 32),  # the size file
         ("trunk: {width: 20}", [], "denoiser.trunk.width", 20),
         ("trunk: {width: 20}\ndenoiser: {trunk: {width: 21}}", [], "denoiser.trunk.width", 21),
         ("denoiser: {trunk: {width: 21}}", ["trunk.width=22"], "denoiser.trunk.width", 22),  # last word: the user's
@@ -133,7 +133,7 @@ def test_each_source_wins_over_the_one_before(tmp_path, monkeypatch):
         ("backbone: vit\ndenoiser: {patch: 4}", ["size=tiny"], "denoiser.patch", 2),
         ("denoiser: {trunk: {dropout: 0.1}}", ["size=tiny"], "denoiser.trunk.dropout", 0.1),
         ("size: tiny\ndenoiser: {trunk: {width: 21}}", [], "denoiser.trunk.width", 21),
-        ("denoiser: {trunk: {width: 21}}", ["backbone=vit"], "denoiser.trunk.width", 128),
+        ("denoiser: {trunk: {width: 21}}", ["backbone=vit"], "denoiser.trunk.width", 112),
         ("", ["trunk.name=conv"], "denoiser.trunk.name", "conv"),
         ("", ["trunk.name=conv", "denoiser.trunk.name=vit"], "denoiser.trunk.name", "vit"),
         ("trunk: {name: conv}", ["backbone=vit"], "denoiser.trunk.name", "vit"),
@@ -186,7 +186,7 @@ def test_a_group_named_over_a_resolved_run_replaces_what_it_resolved(tmp_path):
     path.write_text(to_yaml(before))
     fresh = load_config(None, ["family=vae", "backbone=mixer", "size=tiny", "data=cifar10", "train.learning_rate=0.5"])
     assert load_config(path, ["family=vae", "backbone=mixer", "size=tiny", "data=cifar10"]) == fresh
-    assert load_config(path, ["denoiser.trunk.name=conv"]).denoiser.trunk["width"] == 96  # not the U-Net's 44
+    assert load_config(path, ["denoiser.trunk.name=conv"]).denoiser.trunk["width"] == 96  # not the U-Net's 32
     assert load_config(path, ["backbone=vit"]).denoiser.patch == 2
     assert load_config(path, ["denoiser.backbone=vit"]).denoiser == load_config(path, ["backbone=vit"]).denoiser
 

@@ -78,7 +78,7 @@ def climbs(file: str, source: str) -> list[str]:
     """The imports of a file that do not go down."""
     own, faults = unit(file), []
     for name in imports(source):
-        if name.split(".")[0] != "genvision":
+        if name.split(".")[0] != "genvision" or name == "genvision.__version__":  # a constant has no layer
             continue
         target = name.split(".")[1]
         if target not in LAYER_OF:
