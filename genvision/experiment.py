@@ -116,7 +116,7 @@ class Experiment:
         numbers: dict[str, float] = {}
         if self.held_out and (due(config.train.validate_every_steps) or last):
             numbers["validation_loss"] = self.validate(self.held_out)
-        if due(config.score.every_steps) and not last:
+        if self.reference and due(config.score.every_steps) and not last:
             scored = self.score(self.draw(config.score.num_images).images)
             numbers |= {key: metric["value"] for key, metric in scored.metrics.items()}
         if log and (due(config.log.every_steps) or numbers or last):

@@ -87,7 +87,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
     try:
         tracked = git("ls-files", "--error-unmatch", "__init__.py")
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))} if tracked else None
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))} if tracked else None
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -24,6 +24,7 @@ TINY = (
     *("size=tiny", "data.height=8", "data.width=8", "data.channels=1", "data.validation_fraction=0.1"),
     *("train.steps=6", "train.batch_size=8", "train.warmup_steps=2", "train.precision=no", "train.save_every_steps=3"),
     *("log.every_steps=2", "log.grid_every_steps=0", "log.grid_images=4", "sample.chunk_size=4", "sample.steps=3"),
+    "sample.num_images=6",
 )
 
 

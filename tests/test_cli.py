@@ -199,7 +199,7 @@ def test_sample_writes_what_the_pipeline_draws(trained, tmp_path):
         ("diffusion", ["--steps", "1001"], 2, "sample.steps=1001 must be a number from 1 to 1000"),
         ("vae", ["--labels", "zero"], 2, "--labels zero: write whole numbers separated by commas"),
         ("vae", ["--labels", "0,2"], 2, "labels must be 4 numbers from 0 to 1"),
-        ("vae", ["--labels", "-1"], 2, "--labels"),
+        ("vae", ["--labels", "-1"], 2, "labels must be 4 numbers from 0 to 1"),
     ],
 )
 def test_sample_refuses_what_the_run_cannot_do(trained, tmp_path, family, words, code, message):
