@@ -86,8 +86,9 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         return done.stdout.strip()
 
     try:
-        tracked = git("ls-files", "--error-unmatch", "__init__.py")
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))} if tracked else None
+        git("ls-files", "--error-unmatch", "__init__.py")  # fails where this file is not part of the checkout
+        changes = git("status", "--porcelain", "--untracked-files=no")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changes)}
     except (OSError, subprocess.SubprocessError):
         return None
 
