@@ -1,18 +1,17 @@
-"""The command line: arguments, one-line errors and exit codes only. Heavy imports wait inside the commands."""
+"""The command line: arguments, one-line errors and exit codes only."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from genvision import commands
 from genvision.errors import ConfigError, GenvisionError
 
-GROUP_NAMES = ("family", "backbone", "data", "size", "recipe")
 EXIT_OUT_OF_MEMORY = 7
 EXIT_INTERRUPTED = 143
 
@@ -58,133 +57,6 @@ def _fail(message: str, code: int, debug: bool) -> int:
     return code
 
 
-def train(args: argparse.Namespace) -> None:
-    """Resolve the configuration, then train it, or print what would be trained."""
-    from genvision.config import load_config
-
-    path = args.config
-    if args.resume not in (None, "auto"):
-        from genvision.run_folder import locate
-
-        if path or any(word.split("=")[0] in GROUP_NAMES for word in args.keys):
-            raise ConfigError(
-                f"--resume {args.resume} takes the run's own configuration: leave out --config and groups"
-            )
-        path = locate(args.resume).config
-    config = load_config(path, args.keys)
-    _check_torchvision()
-    if args.dry_run:
-        from genvision.dry_run import describe
-
-        _say(describe(config))
-        return
-    from genvision.experiment import run
-
-    run(config, resume=args.resume, command=args.typed)
-
-
-def sample(args: argparse.Namespace) -> None:
-    """Draw images from a run's EMA weights into a folder of PNGs or an NPZ."""
-    _check_torchvision()
-    from genvision.sample_command import sample_to
-
-    options = {"steps": args.steps, "scheduler": args.scheduler, "guidance": args.guidance}
-    _say(sample_to(args.out, args.run_or_model, args.num_images, seed=args.seed, labels=args.labels, **options))
-
-
-def score(args: argparse.Namespace) -> None:
-    """Score a run, a folder of PNGs or an NPZ against a reference."""
-    _check_torchvision()
-    from genvision.score_command import score_source
-
-    report = score_source(
-        args.source,
-        reference=args.reference,
-        num_images=args.num_images,
-        extractor=args.extractor,
-        weights=args.extractor_weights,
-        seed=args.seed,
-    )
-    _print_metrics(report)
-    _write_json(args.json, report)
-
-
-def nll(args: argparse.Namespace) -> None:
-    """Bits per dimension of a run on one split, with its kind."""
-    _check_torchvision()
-    from genvision.score_command import run_likelihood
-
-    bits = run_likelihood(args.run_folder, args.split, args.num_images)
-    meaning = {"exact": "exact", "bound": "upper bound", "estimate": "estimate"}[bits["kind"]]
-    _say(f"{bits['value']:.4f} bits/dim ({meaning}), {bits['num_images']} images of {bits['data']}:{bits['split']}")
-    _write_json(args.json, bits)
-
-
-def leaderboard(args: argparse.Namespace) -> None:
-    """Rebuild the leaderboard from the result files below a folder."""
-    from genvision.evaluation.leaderboard import build
-
-    print(build(args.runs, args.out or args.runs / "leaderboard"))
-
-
-def data_command(args: argparse.Namespace) -> None:
-    """List the datasets, show one as a grid, or check it."""
-    _check_torchvision()
-    from genvision.config import load_config
-    from genvision.data import inspect
-
-    if args.action == "list":
-        print(inspect.list_text())
-        return
-    if not args.name:
-        raise ConfigError(f"genvision data {args.action} needs a set: one of `genvision data list`, or folder:PATH")
-    config = load_config(None, [f"data={args.name}", *args.keys]).data
-    if args.action == "check":
-        print(inspect.check(config))
-        return
-    out = args.out or Path(f"{config.name}-{args.split}.png")
-    print(inspect.show(config, args.split, out))
-
-
-def doctor(args: argparse.Namespace) -> None:
-    """Say what is here: devices, versions, datasets, extractors."""
-    from genvision.doctor import doctor_text
-
-    print(doctor_text())
-
-
-def _say(text: str) -> None:
-    """Print once, however many processes a launcher started."""
-    if os.environ.get("RANK", "0") == "0":
-        print(text)
-
-
-def _print_metrics(report: dict) -> None:
-    for metric in report["metrics"].values():
-        spread = f" +- {metric['std']:.4g}" if metric.get("std") is not None else ""
-        flag = "  (rank deficient: fewer images than features)" if metric.get("rank_deficient") else ""
-        _say(f"{metric['name']:<28} {metric['value']:.4f}{spread}{flag}")
-    protocol = report["protocol"]
-    real = protocol["reference"]
-    _say(
-        f"n {protocol['num_images']} against {real['num_images']} of {real['name']}:{real['split']}, "
-        f"{protocol['extractor']['name']}, protocol {report['protocol_hash']}"
-    )
-
-
-def _write_json(path: Path | None, value: dict) -> None:
-    if path:
-        from genvision.storage import write_text
-
-        write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def _check_torchvision() -> None:
-    from genvision.doctor import check_torchvision
-
-    check_torchvision()
-
-
 class _Parser(argparse.ArgumentParser):
     """Usage errors in the project's own form: one line, exit code 2."""
 
@@ -211,7 +83,7 @@ def _usage(arguments: list[str]) -> int:
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
     """train a generator, then sample, score and record it"""
-    parser.set_defaults(run=train)
+    parser.set_defaults(run=commands.train)
     parser.add_argument(
         "keys", nargs="*", metavar="key=value", help="groups (family=, backbone=, data=, size=) and keys"
     )
@@ -224,7 +96,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _sample_arguments(parser: argparse.ArgumentParser) -> None:
     """draw images from a run or an exported model"""
-    parser.set_defaults(run=sample)
+    parser.set_defaults(run=commands.sample)
     parser.add_argument("run_or_model", metavar="RUN", help="run folder, exported folder, or Hub id")
     parser.add_argument("--num-images", type=_count, default=64)
     parser.add_argument("--out", type=Path, required=True, help="a new folder for PNGs, or FILE.npz")
@@ -237,7 +109,7 @@ def _sample_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _score_arguments(parser: argparse.ArgumentParser) -> None:
     """score a run, a folder of PNGs or an NPZ"""
-    parser.set_defaults(run=score)
+    parser.set_defaults(run=commands.score)
     parser.add_argument("source", type=Path, metavar="RUN|FOLDER|FILE.npz")
     parser.add_argument("--reference", required=True, metavar="NAME[:split]|folder:PATH")
     parser.add_argument("--num-images", type=_count, help="how many must be there; a run draws so many")
@@ -249,7 +121,7 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _nll_arguments(parser: argparse.ArgumentParser) -> None:
     """bits per dimension of a run, with their kind"""
-    parser.set_defaults(run=nll)
+    parser.set_defaults(run=commands.nll)
     parser.add_argument("run_folder", type=Path, metavar="RUN")
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"))
     parser.add_argument("--num-images", type=_count, help="the first so many; all by default")
@@ -258,7 +130,7 @@ def _nll_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
     """rebuild the leaderboard from result files alone"""
-    parser.set_defaults(run=leaderboard)
+    parser.set_defaults(run=commands.leaderboard)
     parser.add_argument("action", choices=("build",))
     parser.add_argument("runs", type=Path, metavar="RUNS")
     parser.add_argument("--out", type=Path, metavar="DIR", help="RUNS/leaderboard by default")
@@ -266,7 +138,7 @@ def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
     """list, show or check datasets"""
-    parser.set_defaults(run=data_command)
+    parser.set_defaults(run=commands.data)
     parser.add_argument("action", choices=("list", "show", "check"))
     parser.add_argument("name", nargs="?", metavar="NAME|folder:PATH")
     parser.add_argument("keys", nargs="*", metavar="data.key=value")
@@ -276,7 +148,7 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
     """say what is here: devices, versions, datasets, extractors"""
-    parser.set_defaults(run=doctor)
+    parser.set_defaults(run=commands.doctor)
 
 
 PARSERS = {

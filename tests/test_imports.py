@@ -34,10 +34,10 @@ LAYERS = {
         "sample_command",
         "analysis",
     ),
-    9: ("cli", "doctor", "__init__"),
+    9: ("cli", "commands", "doctor", "__init__"),
 }
 # the leaves of the lowest layer, the parts of one run and the commands are open to each other
-UNITS = [set(LAYERS[0]), set(LAYERS[8]) - {"analysis"}, {"cli", "doctor", "__init__"}]
+UNITS = [set(LAYERS[0]), set(LAYERS[8]) - {"analysis"}, {"cli", "commands", "doctor", "__init__"}]
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
 
 # package -> where it may appear: a folder or a file below genvision/

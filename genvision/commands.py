@@ -1,0 +1,139 @@
+"""What each command does with its parsed arguments. Heavy imports wait inside: a typo answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from genvision.errors import ConfigError
+
+GROUP_NAMES = ("family", "backbone", "data", "size", "recipe")
+
+
+def train(args: argparse.Namespace) -> None:
+    """Resolve the configuration, then train it, or print what would be trained."""
+    from genvision.config import load_config
+
+    path = args.config
+    if args.resume not in (None, "auto"):
+        from genvision.run_folder import locate
+
+        if path or any(word.split("=")[0] in GROUP_NAMES for word in args.keys):
+            raise ConfigError(
+                f"--resume {args.resume} takes the run's own configuration: leave out --config and groups"
+            )
+        path = locate(args.resume).config
+    config = load_config(path, args.keys)
+    _check_torchvision()
+    if args.dry_run:
+        from genvision.dry_run import describe
+
+        _say(describe(config))
+        return
+    from genvision.experiment import run
+
+    run(config, resume=args.resume, command=args.typed)
+
+
+def sample(args: argparse.Namespace) -> None:
+    """Draw images from a run's EMA weights into a folder of PNGs or an NPZ."""
+    _check_torchvision()
+    from genvision.sample_command import sample_to
+
+    options = {"steps": args.steps, "scheduler": args.scheduler, "guidance": args.guidance}
+    _say(sample_to(args.out, args.run_or_model, args.num_images, seed=args.seed, labels=args.labels, **options))
+
+
+def score(args: argparse.Namespace) -> None:
+    """Score a run, a folder of PNGs or an NPZ against a reference."""
+    _check_torchvision()
+    from genvision.score_command import score_source
+
+    report = score_source(
+        args.source,
+        reference=args.reference,
+        num_images=args.num_images,
+        extractor=args.extractor,
+        weights=args.extractor_weights,
+        seed=args.seed,
+    )
+    _print_metrics(report)
+    _write_json(args.json, report)
+
+
+def nll(args: argparse.Namespace) -> None:
+    """Bits per dimension of a run on one split, with its kind."""
+    _check_torchvision()
+    from genvision.score_command import run_likelihood
+
+    bits = run_likelihood(args.run_folder, args.split, args.num_images)
+    meaning = {"exact": "exact", "bound": "upper bound", "estimate": "estimate"}[bits["kind"]]
+    _say(f"{bits['value']:.4f} bits/dim ({meaning}), {bits['num_images']} images of {bits['data']}:{bits['split']}")
+    _write_json(args.json, bits)
+
+
+def leaderboard(args: argparse.Namespace) -> None:
+    """Rebuild the leaderboard from the result files below a folder."""
+    from genvision.evaluation.leaderboard import build
+
+    print(build(args.runs, args.out or args.runs / "leaderboard"))
+
+
+def data(args: argparse.Namespace) -> None:
+    """List the datasets, show one as a grid, or check it."""
+    _check_torchvision()
+    from genvision.config import load_config
+    from genvision.data import inspect
+
+    if args.action == "list":
+        print(inspect.list_text())
+        return
+    if not args.name:
+        raise ConfigError(f"genvision data {args.action} needs a set: one of `genvision data list`, or folder:PATH")
+    config = load_config(None, [f"data={args.name}", *args.keys]).data
+    if args.action == "check":
+        print(inspect.check(config))
+        return
+    out = args.out or Path(f"{config.name}-{args.split}.png")
+    print(inspect.show(config, args.split, out))
+
+
+def doctor(args: argparse.Namespace) -> None:
+    """Say what is here: devices, versions, datasets, extractors."""
+    from genvision.doctor import doctor_text
+
+    print(doctor_text())
+
+
+def _say(text: str) -> None:
+    """Print once, however many processes a launcher started."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text)
+
+
+def _print_metrics(report: dict) -> None:
+    for metric in report["metrics"].values():
+        spread = f" +- {metric['std']:.4g}" if metric.get("std") is not None else ""
+        flag = "  (rank deficient: fewer images than features)" if metric.get("rank_deficient") else ""
+        _say(f"{metric['name']:<28} {metric['value']:.4f}{spread}{flag}")
+    protocol = report["protocol"]
+    real = protocol["reference"]
+    _say(
+        f"n {protocol['num_images']} against {real['num_images']} of {real['name']}:{real['split']}, "
+        f"{protocol['extractor']['name']}, protocol {report['protocol_hash']}"
+    )
+
+
+def _write_json(path: Path | None, value: dict) -> None:
+    if path:
+        from genvision.storage import write_text
+
+        write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def _check_torchvision() -> None:
+    from genvision.doctor import check_torchvision
+
+    check_torchvision()
