@@ -29,7 +29,7 @@ FAMILIES = {
         "ema.decay=0.98",
         "family.likelihood=logistic_mixture",
     ],
-    "diffusion": ["train.images=28000", "train.batch_size=64", "sample.steps=25", *SCORED],
+    "diffusion": ["train.images=24000", "train.batch_size=64", "sample.steps=25", *SCORED],
 }
 BACKBONES = ("convnet", "vit", "mixer")
 
