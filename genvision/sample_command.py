@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 
 from genvision.errors import ConfigError
 from genvision.pipelines import load
-from genvision.sampling import write_images
+from genvision.sampling import processes, write_images
 from genvision.sampling.write import refuse_existing
 
 
@@ -25,7 +24,7 @@ def sample_to(
     Raises ConfigError for an option that the family does not take, DataError where `out` exists.
     """
     refuse_existing(out)
-    state = PartialState()
+    state = processes()
     pipeline = load(source).to(state.device)
     family = pipeline.generator
     given = {name: value for name, value in options.items() if value is not None}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 
 from genvision import data
 from genvision.config.schema import DataConfig
@@ -17,6 +16,7 @@ from genvision.evaluation.images import read_images, require_count
 from genvision.evaluation.likelihood import bits_per_dim
 from genvision.pipelines import load
 from genvision.run_folder import RunFolder
+from genvision.sampling import processes
 from genvision.scoring import as_json, draw, reference_set, sampling_protocol, score_images
 
 
@@ -25,7 +25,7 @@ def score_source(
 ) -> dict[str, Any]:
     """The report of `genvision score --json`. A run is drawn from; a folder or NPZ is read and must hold num_images."""
     require_extractor(extractor, weights)
-    device = PartialState().device or torch.device("cpu")
+    device = processes().device or torch.device("cpu")
     if (source / "config.yaml").is_file():
         config = RunFolder(source).read_config()
         pipeline = load(source)
@@ -56,7 +56,7 @@ def _unnamed(reference: str, images: torch.Tensor) -> DataConfig:
 def run_likelihood(run: Path, split: Split, limit: int | None) -> dict[str, Any]:
     """The report of `genvision nll --json`. Raises ConfigError where the family has no likelihood."""
     config = RunFolder(run).read_config()
-    family = load(run).to(PartialState().device).generator
+    family = load(run).to(processes().device).generator
     bits = bits_per_dim(family, data.load(config.data, split), limit=limit)
     if bits is None:
         raise ConfigError(f"family={config.family.name} has no likelihood: bits/dim exist for vae and autoregressive")

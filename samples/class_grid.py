@@ -3,10 +3,8 @@
 import argparse
 from pathlib import Path
 
-from accelerate import PartialState
-
 import genvision
-from genvision.sampling import write_grid
+from genvision.sampling import processes, write_grid
 
 
 def main() -> None:
@@ -18,7 +16,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("class_grid.png"))
     args = parser.parse_args()
 
-    state = PartialState()
+    state = processes()
     pipeline = genvision.load(args.run).to(state.device)
     columns = pipeline.generator.spec.classes or 8
     options = {} if args.guidance is None else {"guidance": args.guidance}

@@ -4,12 +4,11 @@ import argparse
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 
 import genvision
 from genvision import data
 from genvision.run_folder import RunFolder
-from genvision.sampling import write_grid
+from genvision.sampling import processes, write_grid
 from genvision.spec import Draw
 
 
@@ -22,7 +21,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("completion.png"))
     args = parser.parse_args()
 
-    state = PartialState()
+    state = processes()
     if not state.is_main_process:
         return
     family = genvision.load(args.run).to(state.device).generator

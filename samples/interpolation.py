@@ -4,11 +4,10 @@ import argparse
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 
 import genvision
 from genvision.probability.randomness import Stream, normal
-from genvision.sampling import write_grid
+from genvision.sampling import processes, write_grid
 from genvision.spec import Draw
 
 
@@ -21,7 +20,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("interpolation.png"))
     args = parser.parse_args()
 
-    state = PartialState()
+    state = processes()
     if not state.is_main_process:
         return
     family = genvision.load(args.run).to(state.device).generator

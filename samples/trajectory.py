@@ -4,12 +4,11 @@ import argparse
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from einops import rearrange
 
 import genvision
 from genvision.probability.units import to_pixels
-from genvision.sampling import write_grid
+from genvision.sampling import processes, write_grid
 from genvision.spec import Draw
 
 
@@ -22,7 +21,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("trajectory.png"))
     args = parser.parse_args()
 
-    state = PartialState()
+    state = processes()
     if not state.is_main_process:
         return
     pipeline = genvision.load(args.run).to(state.device)

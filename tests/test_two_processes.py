@@ -71,7 +71,7 @@ def test_two_processes_train_the_same_weights(pair):
 @needs_cpu
 def test_only_the_main_process_speaks_and_errors_are_everybodys(pair):
     _, two, said = pair
-    assert [[code for code, _, _ in each] for each in said] == [[0, 0, 0, 2], [0, 0, 0, 2]]
+    assert [[code for code, _, _ in each] for each in said] == [[0, 0, 0, 2], [0, 0, 0, 2]], said
     outs = [[out for _, out, _ in each] for each in said]
     assert "processes 2" in outs[0][0] and outs[0][1].startswith(f"{two}/png10: 10 images")
     assert outs[1] == ["", "", "", ""]

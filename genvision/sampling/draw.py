@@ -13,6 +13,11 @@ from genvision.families.base import Family, chunks
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def processes() -> PartialState:
+    """This process among those that a launcher started; without an accelerator they talk over gloo."""
+    return PartialState(cpu=not torch.accelerator.is_available())
+
+
 def draw_images(
     family: Family,
     n: int,
@@ -30,7 +35,7 @@ def draw_images(
     bit-equal only at equal batch size. `precision` ("no", "bf16", "fp16") is that of the autocast around the networks;
     it, the chunk size and the options of the family's sampler all belong to the protocol of a score.
     """
-    state = PartialState()
+    state = processes()
     labels = family.check_labels(labels, n)
     mine = list(enumerate(chunks(n, chunk_size)))[state.process_index :: state.num_processes]
     bar = tqdm(mine, "sampling", unit="chunk", disable=not (progress and state.is_main_process), leave=False)
