@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,11 @@ def score_source(
 
 def _unnamed(reference: str, images: torch.Tensor) -> DataConfig:
     """The data of images that were drawn elsewhere. A folder of references takes their size: it has none of its own."""
-    sizes = dict(zip(("channels", "height", "width"), images.shape[1:], strict=True))
-    lent = sizes if reference.startswith("folder:") else {}
-    return DataConfig(labels=False, validation_fraction=0.0, download=False, **lent)
+    plain = DataConfig(labels=False, validation_fraction=0.0, download=False)
+    if not reference.startswith("folder:"):
+        return plain
+    channels, height, width = images.shape[1:]
+    return replace(plain, channels=channels, height=height, width=width)
 
 
 def run_likelihood(run: Path, split: Split, limit: int | None) -> dict[str, Any]:
