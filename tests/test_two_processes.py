@@ -75,6 +75,7 @@ def test_only_the_main_process_speaks_and_errors_are_everybodys(pair):
     outs = [[out for _, out, _ in each] for each in said]
     assert "processes 2" in outs[0][0] and outs[0][1].startswith(f"{two}/png10: 10 images")
     assert outs[1] == ["", "", "", ""]
+    assert "| 0/2 [" in said[0][1][2] and "| 0/1 [" in said[0][2][2]  # its own chunks: two of three, one of one
     assert all("run exists already; go on with --resume" in each[-1][2] for each in said)
     assert [path.name for path in two.glob("run*")] == ["run"]
 
