@@ -6,7 +6,7 @@ A step is forward, backward and a fused AdamW update on a batch of 1x28x28 image
 in turn in one process, so that what else the machine does falls on both; a row gives the medians and the ratio of
 medians. The transformers have one and the same architecture (depth, width, heads, patch, adaLN-Zero). The U-Nets have
 the same levels, but diffusers puts one block more on each level of the way up, so their widths are chosen for multiply-
-adds within a few per cent, which are printed.
+adds within ten per cent, which are printed.
 """
 
 from __future__ import annotations
