@@ -15,7 +15,7 @@ POSITION = "position.table"
 
 
 class Initialised(NamedTuple):
-    """Names of the parameters that were copied, resized, and left as they were."""
+    """Names of the tensors that were copied, resized, and left as they were."""
 
     loaded: list[str]
     resized: list[str]
@@ -28,10 +28,13 @@ class Initialised(NamedTuple):
 
 @torch.no_grad()
 def initialise(family: Family, source: str) -> Initialised:
-    """Copy the weights of a run folder, exported model or Hub id into `family`, by name. Raises RunError (`load`)."""
-    given = dict(load(source).generator.named_parameters())
+    """Copy the weights of a run folder, exported model or Hub id into `family`, by name. Raises RunError (`load`).
+
+    What is saved beside the parameters and does not train, such as random features, belongs to them and comes along.
+    """
+    given = load(source).generator.state_dict()
     outcome = Initialised([], [], [])
-    for name, parameter in family.named_parameters():
+    for name, parameter in family.state_dict().items():
         value = given.get(name)
         if value is not None and value.shape == parameter.shape:
             parameter.copy_(value)

@@ -16,12 +16,19 @@ from genvision.spec import ImageSpec
 from genvision.trunks import make_trunk
 
 SIDE = 6
-REACH = {"pixelcnn": {"kernel": 5, "depth": 4}, "vit": {"depth": 1}, "mixer": {"depth": 1}}  # enough to see everything
+REACH = {  # enough to see everything
+    "pixelcnn": {"kernel": 5, "depth": 4},
+    "vit": {"depth": 1},
+    "performer": {"depth": 1},
+    "mixer": {"depth": 1},
+}
 PREDICTORS = [
     ("pixelcnn", REACH["pixelcnn"]),
     ("pixelcnn", {"kernel": 3, "depth": 7}),
     *(("vit", {**REACH["vit"], "position": kind}) for kind in ("learned", "sincos", "rotary", "none")),
     ("vit", {"depth": 2, "class_token": True}),
+    ("performer", {**REACH["performer"], "performer_features": 5}),  # chunks that do not divide the tokens
+    ("performer", {"depth": 2, "class_token": True, "position": "rotary", "performer_features": 50}),  # one chunk
     ("mixer", {**REACH["mixer"], "token_ratio": 1.0}),
     ("mixer", {"depth": 2, "token_ratio": 3.0, "position": "learned"}),
 ]
@@ -73,7 +80,7 @@ def test_causal_trunk_alone_sees_the_whole_past_and_nothing_else(trunk, options)
     assert (seen[PAST] > 0).all()
 
 
-@pytest.mark.parametrize("trunk", ["vit", "mixer"])
+@pytest.mark.parametrize("trunk", ["vit", "performer", "mixer"])
 def test_the_jacobian_notices_a_trunk_that_is_not_causal(trunk) -> None:
     config = predictor(trunk, REACH[trunk]).config.trunk_config
     module = randomise(make_trunk(config, (SIDE, SIDE)).double(), std=0.3)

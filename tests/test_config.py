@@ -168,6 +168,33 @@ def test_each_source_wins_over_the_one_before(tmp_path, monkeypatch):
         ("train: {batch_size: 010}", [], "train.batch_size", 10),
         ("", ["train.betas=[0.8, 0.95]"], "train.betas", (0.8, 0.95)),
         ("", ["trunk.multipliers=[1,2]"], "denoiser.trunk.multipliers", [1, 2]),
+        ("", ["backbone=vit"], "denoiser.trunk.window_size", None),
+        ("", ["backbone=vit", "trunk.attention=window"], "denoiser.trunk.window_size", 7),
+        ("", ["backbone=vit", "trunk.attention=window", "trunk.window_size=4"], "denoiser.trunk.window_size", 4),
+        (
+            "backbone: vit\ntrunk: {attention: window, window_size: 4}",
+            ["trunk.window_size=5"],
+            "denoiser.trunk.window_size",
+            5,
+        ),
+        (
+            "backbone: vit\ntrunk: {attention: window, window_size: 4}",
+            ["trunk.attention=performer"],
+            "denoiser.trunk.window_size",
+            None,
+        ),
+        (
+            "backbone: vit\ntrunk: {attention: window, window_size: 4}",
+            ["trunk.attention=performer"],
+            "denoiser.trunk.performer_features",
+            64,
+        ),
+        (
+            "backbone: vit\ntrunk: {attention: window, window_size: 4}",
+            ["trunk.attention=window"],
+            "denoiser.trunk.window_size",
+            4,
+        ),
         ("", ["data.path=null"], "data.path", None),
         ("", ["train={seed: 4, clip_norm: 2}"], "train.seed", 4),
         ("", ["train.seed=1", "train.seed=2"], "train.seed", 2),
@@ -216,8 +243,9 @@ def test_every_number_has_exactly_one_range():
     for family, backbone in CELLS:
         config = load_config(None, [f"family={family}", f"backbone={backbone}"])
         numbers |= {rule_key(key) for key, value in leaves(config) if _is_numeric(value)}
-    for section in ("data", "train", "run"):
-        hints = typing.get_type_hints(type(getattr(config, section)))
+    sections = [(section, type(getattr(config, section))) for section in ("data", "train", "run")]
+    for section, schema in (*sections, *(("trunk", schema) for schema in TRUNK_CONFIGS.values())):
+        hints = typing.get_type_hints(schema)
         numbers |= {f"{section}.{key}" for key, hint in hints.items() if {int, float} & set(typing.get_args(hint))}
     assert numbers == set(ruled)
 

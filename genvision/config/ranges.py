@@ -31,6 +31,7 @@ POSITIVE = {
     ),
     *("trunk.width", "trunk.depth", "trunk.multipliers", "trunk.head_width"),
     *("trunk.mlp_ratio", "trunk.token_ratio", "trunk.channel_ratio"),
+    *("trunk.window_size", "trunk.linformer_rank", "trunk.performer_features"),
 }
 NOT_NEGATIVE = {
     *("data.crop_padding", "family.beta", "family.beta_warmup_steps", "train.warmup_steps", "train.weight_decay"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Position = Literal["none", "learned", "sincos", "rotary"]
+Attention = Literal["full", "window", "linformer", "performer"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,10 @@ class ViTTrunkConfig:
     mlp_ratio: float = 4.0
     position: Position = "learned"
     class_token: bool = False
-    attention: Literal["full"] = "full"
+    attention: Attention = "full"
+    window_size: int | None = None  # tokens per side of a window
+    linformer_rank: int | None = None  # mixtures of tokens that a token attends to
+    performer_features: int | None = None  # random features of queries and keys
     dropout: float = 0.0
 
 
@@ -83,6 +87,21 @@ TRUNK_ROLES = {
     "pixelcnn": ("predictor",),
     "vit": ("encoder", "decoder", "denoiser", "predictor"),
     "mixer": ("encoder", "decoder", "denoiser", "predictor"),
+}
+
+# The option that a kind of attention has and others lack (null there), and its value where nobody sets it.
+ATTENTION_OPTIONS = {
+    "window": ("window_size", 7),
+    "linformer": ("linformer_rank", 32),
+    "performer": ("performer_features", 64),
+}
+
+# Which roles a kind can serve: a window sees tokens on all sides, a Linformer mixes all of them before it looks.
+ATTENTION_ROLES = {
+    "full": TRUNK_ROLES["vit"],
+    "window": ("encoder", "decoder", "denoiser"),
+    "linformer": ("encoder", "decoder", "denoiser"),
+    "performer": TRUNK_ROLES["vit"],
 }
 
 FAMILY_ROLES = {"vae": ("encoder", "decoder"), "autoregressive": ("predictor",), "diffusion": ("denoiser",)}
