@@ -202,9 +202,7 @@ def mixing_of(kind: str, side: int, causal: bool) -> Attention:
     return ATTENTION[kind](64, 32, causal=causal, **own)
 
 
-FORMS = [(kind, False) for kind in ATTENTION] + [
-    (kind, True) for kind, mixing in ATTENTION.items() if mixing.can_be_causal
-]
+FORMS = [(kind, causal) for kind, mixing in ATTENTION.items() for causal in (False, True)[: 1 + mixing.can_be_causal]]
 
 
 @pytest.mark.parametrize(("kind", "causal"), FORMS, ids=str)
