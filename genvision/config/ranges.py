@@ -32,6 +32,7 @@ POSITIVE = {
     *("trunk.width", "trunk.depth", "trunk.multipliers", "trunk.head_width"),
     *("trunk.mlp_ratio", "trunk.token_ratio", "trunk.channel_ratio"),
     *("trunk.window_size", "trunk.linformer_rank", "trunk.performer_features"),
+    *("family.log_normal_std", "family.min_snr_gamma", "family.sigma_data"),
 }
 NOT_NEGATIVE = {
     *("data.crop_padding", "family.beta", "family.beta_warmup_steps", "train.warmup_steps", "train.weight_decay"),
@@ -42,6 +43,7 @@ FRACTION = {"family.label_dropout"}
 BELOW_ONE = {"data.validation_fraction", "train.betas", "ema.decay", "trunk.dropout"}
 CHANNELS = {"data.channels"}
 ODD = {"trunk.kernel"}
+FINITE = {"family.log_normal_mean"}  # any number
 
 _RULES: tuple[tuple[set[str], Callable[[Any], bool], str], ...] = (
     (POSITIVE, lambda x: x > 0, "more than 0"),

@@ -51,9 +51,14 @@ class AutoregressiveConfig:
 @dataclass(frozen=True)
 class DiffusionConfig:
     name: Literal["diffusion"] = "diffusion"
-    path: Literal["flow", "cosine"] = MISSING
-    prediction: Literal["velocity", "epsilon", "v", "x0"] = MISSING
-    times: Literal["logit_normal", "uniform"] = MISSING
+    path: Literal["flow", "cosine", "linear", "edm"] = MISSING
+    prediction: Literal["velocity", "epsilon", "v", "x0", "preconditioned"] = MISSING
+    times: Literal["logit_normal", "uniform", "log_normal"] = MISSING
+    log_normal_mean: float = MISSING  # of the logarithm of the noise level, for times=log_normal
+    log_normal_std: float = MISSING
+    weight: Literal["none", "min_snr", "edm"] = MISSING
+    min_snr_gamma: float = MISSING  # where weight=min_snr cuts the signal-to-noise ratio
+    sigma_data: float = MISSING  # standard deviation of the data, for path=edm
     label_dropout: float = MISSING
 
 

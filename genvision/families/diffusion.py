@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
-from torch.special import ndtri
 
 from genvision.config.schema import Config, DiffusionConfig
-from genvision.errors import ConfigError
 from genvision.families.base import Family, drop_labels, require_finite
+from genvision.families.objective import loss_weight, require_objective, training_times
 from genvision.families.schedulers import SCHEDULER_OUTPUT, integrate, last, make_scheduler
-from genvision.probability.path import PATHS
+from genvision.probability.path import make_path
 from genvision.probability.randomness import Stream, generator, normal, uniform
 from genvision.probability.units import to_pixels, to_unit
 from genvision.spec import Batch, Draw, ImageSpec
@@ -27,31 +26,26 @@ class Diffusion(Family):
 
     def __init__(self, spec: ImageSpec, networks: Mapping, options: DiffusionConfig) -> None:
         super().__init__(spec, networks, options)
-        self.path = PATHS[options.path]
-        if options.prediction not in self.path.predictions:
-            raise ConfigError(
-                f"family.prediction={options.prediction} is not defined on family.path={options.path}; "
-                f"use one of {', '.join(self.path.predictions)}"
-            )
+        require_objective(options)
+        self.path = make_path(options.path, options.sigma_data)
 
     @staticmethod
     def network_options(config: Config) -> Mapping[str, dict]:
         assert config.denoiser is not None, "a resolved diffusion config has its denoiser"
         return {"denoiser": {"patch": config.denoiser.patch}}
 
-    def times(self, draw: Draw) -> Tensor:
-        """Training times (B,) in (0,1): uniform, or logit-normal (Esser et al. 2024, section 3.1)."""
-        u = uniform(draw, Stream.TIMES).clamp(1e-5, 1 - 1e-5)
-        return u if self.options.times == "uniform" else torch.sigmoid(ndtri(u))
-
     def loss(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         x0 = to_unit(batch.images, self.spec.levels, self.dtype)
-        t = self.times(draw).to(self.dtype)
+        t = training_times(self.options, self.path, uniform(draw, Stream.TIMES)).to(self.dtype)
         eps = normal(draw, Stream.NOISE, *self.spec.shape).to(self.dtype)
         point = self.path.at(x0, eps, t, self.options.prediction)
         y = drop_labels(batch.labels, self.spec.classes, self.options.label_dropout, draw)
-        output = self.denoiser(point.xt, self.path.fed_time(t), y)
-        return {"loss": (output.float() - point.target.float()).square().flatten(1).mean(1)}
+        error = (self.output(point.xt, t, y).float() - point.target.float()).square().flatten(1).mean(1)
+        return {"loss": loss_weight(self.options, self.path, t.float()) * error}
+
+    def output(self, xt: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
+        """The denoiser's prediction at points xt (B,C,H,W) of the path, times t (B,)."""
+        return self.denoiser(self.path.fed_image(xt, t), self.path.fed_time(t), y)
 
     def denoise(self, y: Tensor | None, guidance: float) -> Callable[[Tensor, Tensor], Tensor]:
         """A function (xt, t) -> what the path's schedulers expect, guidance and prediction type resolved.
@@ -62,11 +56,10 @@ class Diffusion(Family):
         wanted, prediction, path = SCHEDULER_OUTPUT[self.path.name], self.options.prediction, self.path
 
         def predict(xt: Tensor, t: Tensor) -> Tensor:
-            fed = path.fed_time(t)
             if y is None or guidance == 1:
-                return self.denoiser(xt, fed, y)
+                return self.output(xt, t, y)
             both = torch.cat([y, torch.full_like(y, self.spec.classes)])
-            conditional, unconditional = self.denoiser(xt.repeat(2, 1, 1, 1), fed.repeat(2), both).chunk(2)
+            conditional, unconditional = self.output(xt.repeat(2, 1, 1, 1), t.repeat(2), both).chunk(2)
             return unconditional + guidance * (conditional - unconditional)
 
         def denoise(xt: Tensor, t: Tensor) -> Tensor:
@@ -79,7 +72,7 @@ class Diffusion(Family):
                 # would put it far outside of any image (Ho et al. 2020 clip it too)
                 x0 = x0.clamp(-1, 1)
                 eps = path.eps_of_x0(xt, x0, t)
-            return eps - x0 if wanted == "velocity" else eps
+            return path.target(x0, eps, t, wanted)
 
         return denoise
 
