@@ -125,6 +125,7 @@ def _nll_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", type=Path, metavar="RUN")
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"))
     parser.add_argument("--num-images", type=_count, help="the first so many; all by default")
+    parser.add_argument("--bound", type=_bound, metavar="elbo|iwae:K", help="of a vae; K samples make it tighter")
     parser.add_argument("--json", type=Path, metavar="FILE")
 
 
@@ -166,6 +167,16 @@ def _seed(text: str) -> int:
     if not text.isdigit() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^63 - 1")
     return int(text)
+
+
+def _bound(text: str) -> int | None:
+    """The importance samples of a bound; None for the plain one."""
+    name, _, samples = text.partition(":")
+    if text == "elbo":
+        return None
+    if name != "iwae":
+        raise argparse.ArgumentTypeError(f"{text!r} is neither elbo nor iwae:K, such as iwae:64")
+    return _count(samples)
 
 
 def _count(text: str) -> int:

@@ -68,8 +68,8 @@ def nll(args: argparse.Namespace) -> None:
     _check_torchvision()
     from genvision.score_command import run_likelihood
 
-    bits = run_likelihood(args.run_folder, args.split, args.num_images)
-    meaning = {"exact": "exact", "bound": "upper bound", "estimate": "estimate"}[bits["kind"]]
+    bits = run_likelihood(args.run_folder, args.split, args.num_images, args.bound)
+    meaning = {"exact": "exact", "bound": f"upper bound, {bits['bound']}", "estimate": "estimate"}[bits["kind"]]
     _say(f"{bits['value']:.4f} bits/dim ({meaning}), {bits['num_images']} images of {bits['data']}:{bits['split']}")
     _write_json(args.json, bits)
 

@@ -32,6 +32,7 @@ class Outcome:
     sample_seconds: float | None = None
     sampled_images: int | None = None
     bits_per_dim: dict[str, Any] | None = None
+    validation: dict[str, float] | None = None
 
 
 def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: Any) -> Record:
@@ -67,6 +68,7 @@ def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: An
         protocol=scored.protocol if scored else None,
         metrics=scored.metrics if scored else None,
         bits_per_dim=outcome.bits_per_dim,
+        validation=outcome.validation,
         grid=outcome.grid,
         note=None if scored or facts["status"] != "finished" else unscored_note(evaluations),
         **facts,

@@ -56,11 +56,11 @@ def _unnamed(reference: str, images: torch.Tensor) -> DataConfig:
     return replace(plain, channels=channels, height=height, width=width)
 
 
-def run_likelihood(run: Path, split: Split, limit: int | None) -> dict[str, Any]:
+def run_likelihood(run: Path, split: Split, limit: int | None, importance_samples: int | None = None) -> dict[str, Any]:
     """The report of `genvision nll --json`. Raises ConfigError where the family has no likelihood."""
     config = RunFolder(run).read_config()
     family = load(run).to(processes().device).generator
-    bits = bits_per_dim(family, data.load(config.data, split), limit=limit)
+    bits = bits_per_dim(family, data.load(config.data, split), limit=limit, importance_samples=importance_samples)
     if bits is None:
         raise ConfigError(f"family={config.family.name} has no likelihood: bits/dim exist for vae and autoregressive")
     return {"data": config.data.name, **bits}

@@ -36,6 +36,7 @@ from genvision.experiment import Experiment
 from genvision.families import Diffusion
 from genvision.initialise import initialise, resize_positions
 from genvision.run_folder import RunFolder
+from genvision.spec import Batch, Draw
 
 SCORED = ("score.num_images=40", "score.extractor=efficientnet-lite0")
 TEST_IMAGES = 10  # of the 60 pictures, by the hash of their paths
@@ -205,11 +206,17 @@ def test_validation_is_the_averaged_weights_under_the_same_noise_every_time(trai
     config = folder.read_config()
     held_out = data.load(config.data, "validation")
     family = load(folder.path).generator
-    draw = experiment.Draw(0, 0, torch.arange(len(held_out)))
-    batch = experiment.Batch(held_out.images, held_out.labels)
+    draw = Draw(0, 0, torch.arange(len(held_out)))
+    batch = Batch(held_out.images, held_out.labels)
     with torch.no_grad():
         expected = family.loss(batch, draw)["loss"].mean().item()
+        told = family.diagnostics([(batch, draw)])
     assert metrics(folder)[-1]["validation_loss"] == pytest.approx(expected, rel=1e-5)
+    channels = {f"kl_nats_{channel:02d}" for channel in range(config.family.latent_channels)}
+    assert set(told) == {"active_units"} | channels
+    assert {name: metrics(folder)[-1][name] for name in told} == pytest.approx(told, rel=1e-4)
+    assert read_record(folder.result)["validation"] == pytest.approx({"validation_loss": expected, **told}, rel=1e-4)
+    assert all(name not in line for name in told for line in metrics(folder)[:-1])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

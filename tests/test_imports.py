@@ -29,6 +29,7 @@ LAYERS = {
         "initialise",
         "outcome",
         "scoring",
+        "validation",
         "dry_run",
         "score_command",
         "sample_command",

@@ -17,6 +17,7 @@ MIN_WARMUP_FOR_MINUTES = 20  # the speed of these steps is what turns minutes in
 
 POSITIVE = {
     *("data.height", "data.width", "family.latent_channels", "family.downsample", "family.mixtures"),
+    "family.output_scale",
     *("train.steps", "train.images", "train.minutes", "train.batch_size", "train.micro_batch_size"),
     *("train.learning_rate", "train.save_every_steps", "train.keep_checkpoints"),
     *(
@@ -35,6 +36,7 @@ POSITIVE = {
     *("family.log_normal_std", "family.min_snr_gamma", "family.sigma_data"),
 }
 NOT_NEGATIVE = {
+    "family.free_bits",
     *("data.crop_padding", "family.beta", "family.beta_warmup_steps", "train.warmup_steps", "train.weight_decay"),
     *("train.clip_norm", "train.seed", "train.validate_every_steps", "log.grid_every_steps"),
     *("sample.seed", "sample.guidance", "score.num_images", "score.every_steps"),

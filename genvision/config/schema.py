@@ -33,10 +33,12 @@ class VAEConfig:
     name: Literal["vae"] = "vae"
     latent_channels: int = MISSING
     downsample: int = MISSING  # pixels per latent cell and side
-    likelihood: Literal["categorical", "logistic_mixture"] = MISSING
+    likelihood: Literal["categorical", "logistic_mixture", "logistic"] = MISSING
     mixtures: int = MISSING  # components of the logistic mixture
+    output_scale: float | None = MISSING  # of `logistic`, in units of the [-1, 1] image; None: learned
     beta: float = MISSING  # weight of the KL term
     beta_warmup_steps: int = MISSING
+    free_bits: float = MISSING  # of each latent channel and image that the KL term leaves alone
     pixels: Literal["mean", "sample"] = MISSING  # what a generated image shows: the decoder's mean or a draw
 
 

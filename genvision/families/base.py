@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -68,6 +68,17 @@ class Family(nn.Module):
     def bits_per_dim(self, batch: Batch, draw: Draw) -> Tensor:
         """(B,) bits per dimension of the 8-bit images (an upper bound where `likelihood` is "bound")."""
         return nats_to_bits_per_dim(-self.log_prob(batch, draw), self.spec)
+
+    def log_weights(self, batch: Batch, draws: Iterable[Draw]) -> Tensor:
+        """(k,B) nats, log p(x,z) - log q(z|x) for one z of each draw: what importance-weighted bounds are made of.
+
+        Raises ConfigError where the family has no such latents.
+        """
+        raise ConfigError(f"family={self.options.name} has no latents to weigh: importance-weighted bounds need a vae")
+
+    def diagnostics(self, batches: Iterable[tuple[Batch, Draw]]) -> dict[str, float]:
+        """What else there is to say about these images, by name; evaluated where the loss is validated."""
+        return {}
 
     def sample(self, n: int, *, labels: Tensor | None = None, seed: int = 0, chunk_size: int = 64, **options) -> Tensor:
         """n images (n,C,H,W) uint8. Image k depends on (seed, k, its label, chunk_size, options) alone.
