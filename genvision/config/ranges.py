@@ -29,7 +29,7 @@ POSITIVE = {
         "run.threads",
         "patch",
     ),
-    *("trunk.width", "trunk.depth", "trunk.multipliers", "trunk.head_width"),
+    *("trunk.width", "trunk.depth", "trunk.scales", "trunk.multipliers", "trunk.head_width"),
     *("trunk.mlp_ratio", "trunk.token_ratio", "trunk.channel_ratio"),
 }
 NOT_NEGATIVE = {
