@@ -78,8 +78,8 @@ class ScaleCache:
 class Scale(nn.Module):
     """Both streams at one resolution, around the same at half of it: `depth` pairs down, one more up, with shortcuts.
 
-    A shrunk position (r,c) sees rows up to 2r and columns up to 2c of its stream, and what is expanded from it stands at
-    or after (2r,2c): no position learns of itself through the coarser scale.
+    A shrunk position (r,c) sees rows up to 2r and columns up to 2c of its stream, and what is expanded from it stands
+    at or after (2r,2c): no position learns of itself through the coarser scale.
     """
 
     def __init__(self, width: int, depth: int, scales: int, dropout: float) -> None:
@@ -119,10 +119,7 @@ class Scale(nn.Module):
         skips = [v]
         for pair, own in zip(self.down, cache.down, strict=True):
             skips.append(pair.row(skips[-1], own))
-        if self.inner is None:
-            v = skips.pop()
-        else:
-            v = self._row_of_inner(skips[-1], r, cache)
+        v = skips.pop() if self.inner is None else self._row_of_inner(skips[-1], r, cache)
         for pair, own in zip(self.up, cache.up, strict=True):
             v = pair.row(v, own, skips.pop())
         return v
@@ -194,7 +191,7 @@ class PixelCNNPPTrunk(nn.Module):
     def forward(self, h: Tensor, cond: Tensor) -> Tensor:
         x = rearrange(h, "b h w d -> b d h w")
         below, beside = F.pad(x, (0, 0, 1, 0))[:, :, :-1], F.pad(x, (1, 0))[..., :-1]  # moved on by a row, by a column
-        v, h = self.scale(self.above(below), self.above_h(below) + self.left(beside), cond)
+        _, h = self.scale(self.above(below), self.above_h(below) + self.left(beside), cond)
         return rearrange(F.elu(h), "b d h w -> b h w d")
 
     def start(self, cond: Tensor) -> PixelCNNPPCache:
