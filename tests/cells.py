@@ -45,6 +45,7 @@ TINY = {
     "conv": {"width": 16, "depth": 1},
     "unet": {"width": 16, "depth": 1, "head_width": 16},
     "pixelcnn": {"width": 16, "depth": 2},
+    "pixelcnnpp": {"width": 16, "depth": 1, "scales": 2},
     "vit": {"width": 16, "depth": 2, "head_width": 8, "mlp_ratio": 2.0},
     "mixer": {"width": 16, "depth": 2, "channel_ratio": 2.0},
 }

@@ -30,7 +30,7 @@ POSITIVE = {
         "run.threads",
         "patch",
     ),
-    *("trunk.width", "trunk.depth", "trunk.multipliers", "trunk.head_width"),
+    *("trunk.width", "trunk.depth", "trunk.scales", "trunk.multipliers", "trunk.head_width"),
     *("trunk.mlp_ratio", "trunk.token_ratio", "trunk.channel_ratio"),
     *("trunk.window_size", "trunk.linformer_rank", "trunk.performer_features"),
     *("family.log_normal_std", "family.min_snr_gamma", "family.sigma_data"),
