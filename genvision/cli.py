@@ -102,9 +102,16 @@ def _sample_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="a new folder for PNGs, or FILE.npz")
     parser.add_argument("--seed", type=_seed, default=0)
     parser.add_argument("--labels", help="one label, or several separated by commas, repeated in turn")
-    parser.add_argument("--scheduler", help="of a diffusion sampler; the run's own by default, like the next two")
+    _sampler_arguments(parser)
+
+
+def _sampler_arguments(parser: argparse.ArgumentParser) -> None:
+    """How a run draws: its own settings by default."""
+    parser.add_argument("--scheduler", help="of a diffusion sampler, like the next four")
     parser.add_argument("--steps", type=_count)
-    parser.add_argument("--guidance", type=float)
+    parser.add_argument("--guidance", type=float, help="1 is none; away from no label, or from the --guide")
+    parser.add_argument("--guidance-interval", type=float, nargs=2, metavar=("FIRST", "LAST"), help="times it acts at")
+    parser.add_argument("--guide", metavar="MODEL", help="a weaker model, such as RUN/checkpoints/step-000000500")
 
 
 def _score_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,6 +123,7 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--extractor", default="inception", help="inception (FID) or efficientnet-lite0")
     parser.add_argument("--extractor-weights", metavar="FILE")
     parser.add_argument("--seed", type=_seed, help="of the drawn images; a run's own by default")
+    _sampler_arguments(parser)
     parser.add_argument("--json", type=Path, metavar="FILE")
 
 

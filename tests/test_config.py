@@ -216,9 +216,10 @@ def test_every_number_has_exactly_one_range():
     for family, backbone in CELLS:
         config = load_config(None, [f"family={family}", f"backbone={backbone}"])
         numbers |= {rule_key(key) for key, value in leaves(config) if _is_numeric(value)}
-    for section in ("data", "train", "run"):
+    for section in ("data", "train", "run", "sample"):
         hints = typing.get_type_hints(type(getattr(config, section)))
-        numbers |= {f"{section}.{key}" for key, hint in hints.items() if {int, float} & set(typing.get_args(hint))}
+        optional = {int, float, tuple[float, float]}
+        numbers |= {f"{section}.{key}" for key, hint in hints.items() if optional & set(typing.get_args(hint))}
     assert numbers == set(ruled)
 
 

@@ -36,6 +36,7 @@ class Family(nn.Module):
     roles: tuple[str, ...] = ()
     likelihood: Likelihood | None = None  # what `bits_per_dim` is; None: it has none
     sample_options: tuple[str, ...] = ()  # the keys of `config.sample` that its sampler takes
+    sample_models: tuple[str, ...] = ()  # its arguments beside these that are families themselves
 
     def __init__(self, spec: ImageSpec, networks: Mapping[str, nn.Module], options: Any) -> None:
         super().__init__()
