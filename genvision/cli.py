@@ -133,6 +133,8 @@ def _nll_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", type=Path, metavar="RUN")
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"))
     parser.add_argument("--num-images", type=_count, help="the first so many; all by default")
+    parser.add_argument("--steps", type=_count, help="of the ODE behind an estimate")
+    parser.add_argument("--probes", type=_count, help="random probes of its divergence")
     parser.add_argument("--json", type=Path, metavar="FILE")
 
 

@@ -70,8 +70,10 @@ def nll(args: argparse.Namespace) -> None:
     _check_torchvision()
     from genvision.score_command import run_likelihood
 
-    bits = run_likelihood(args.run_folder, args.split, args.num_images)
+    options = {"steps": args.steps, "probes": args.probes}
+    bits = run_likelihood(args.run_folder, args.split, args.num_images, **options)
     meaning = {"exact": "exact", "bound": "upper bound", "estimate": "estimate"}[bits["kind"]]
+    meaning = ", ".join([meaning, *(f"{name} {bits[name]}" for name in options if name in bits)])
     _say(f"{bits['value']:.4f} bits/dim ({meaning}), {bits['num_images']} images of {bits['data']}:{bits['split']}")
     _write_json(args.json, bits)
 

@@ -70,11 +70,17 @@ def _unnamed(reference: str, images: torch.Tensor) -> DataConfig:
     return replace(plain, channels=channels, height=height, width=width)
 
 
-def run_likelihood(run: Path, split: Split, limit: int | None) -> dict[str, Any]:
-    """The report of `genvision nll --json`. Raises ConfigError where the family has no likelihood."""
+def run_likelihood(run: Path, split: Split, limit: int | None, **options: Any) -> dict[str, Any]:
+    """The report of `genvision nll --json`; None means the family's own default.
+
+    Raises ConfigError where the family has no likelihood, or none that takes such an option.
+    """
     config = RunFolder(run).read_config()
     family = load(run).to(processes().device).generator
-    bits = bits_per_dim(family, data.load(config.data, split), limit=limit)
+    given = {name: value for name, value in options.items() if value is not None}
+    if foreign := sorted(given.keys() - family.likelihood_options.keys()):
+        raise ConfigError(f"--{foreign[0]} means nothing to the bits/dim of family={config.family.name}; leave it out")
+    bits = bits_per_dim(family, data.load(config.data, split), limit=limit, **given)
     if bits is None:
-        raise ConfigError(f"family={config.family.name} has no likelihood: bits/dim exist for vae and autoregressive")
+        raise ConfigError(f"family={config.family.name} has no likelihood: it generates codes, not pixels")
     return {"data": config.data.name, **bits}

@@ -35,6 +35,7 @@ class Family(nn.Module):
 
     roles: tuple[str, ...] = ()
     likelihood: Likelihood | None = None  # what `bits_per_dim` is; None: it has none
+    likelihood_options: Mapping[str, int] = {}  # the further arguments of `log_prob` and their defaults
     sample_options: tuple[str, ...] = ()  # the keys of `config.sample` that its sampler takes
     sample_models: tuple[str, ...] = ()  # its arguments beside these that are families themselves
 
@@ -62,13 +63,13 @@ class Family(nn.Module):
         """`loss`, under the name that DistributedDataParallel's hooks see."""
         return self.loss(batch, draw)
 
-    def log_prob(self, batch: Batch, draw: Draw) -> Tensor:
+    def log_prob(self, batch: Batch, draw: Draw, **options: int) -> Tensor:
         """(B,) nats; a lower bound where `likelihood` is "bound"."""
         raise NotImplementedError
 
-    def bits_per_dim(self, batch: Batch, draw: Draw) -> Tensor:
+    def bits_per_dim(self, batch: Batch, draw: Draw, **options: int) -> Tensor:
         """(B,) bits per dimension of the 8-bit images (an upper bound where `likelihood` is "bound")."""
-        return nats_to_bits_per_dim(-self.log_prob(batch, draw), self.spec)
+        return nats_to_bits_per_dim(-self.log_prob(batch, draw, **options), self.spec)
 
     def sample(self, n: int, *, labels: Tensor | None = None, seed: int = 0, chunk_size: int = 64, **options) -> Tensor:
         """n images (n,C,H,W) uint8. Image k depends on (seed, k, its label, chunk_size, options) alone.
