@@ -1,4 +1,4 @@
-"""Every command of the README and of docs/ is one that genvision understands; training commands resolve through --dry-run."""
+"""Every command of README and docs is one that genvision understands; training commands resolve through --dry-run."""
 
 from __future__ import annotations
 

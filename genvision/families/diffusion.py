@@ -65,7 +65,14 @@ class Diffusion(Family):
         """The denoiser's prediction at points xt (B,C,H,W) of the path, times t (B,)."""
         return self.denoiser(self.path.fed_image(xt, t), self.path.fed_time(t), y)
 
-    def log_prob(self, batch: Batch, draw: Draw, *, steps: int = 64, probes: int = 1) -> Tensor:
+    def log_prob(
+        self,
+        batch: Batch,
+        draw: Draw,
+        *,
+        steps: int = likelihood_options["steps"],
+        probes: int = likelihood_options["probes"],
+    ) -> Tensor:
         """(B,) nats of the pixels, estimated: their bins' volume times the density at a uniform point of each bin.
 
         steps   of the probability-flow ODE's solver, two network evaluations each
