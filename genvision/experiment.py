@@ -16,7 +16,7 @@ from genvision.data import Batches, ImageSet
 from genvision.errors import NonFiniteError
 from genvision.evaluation.extractors import require_extractor
 from genvision.evaluation.leaderboard import build as build_leaderboard
-from genvision.evaluation.likelihood import bits_per_dim
+from genvision.evaluation.likelihood import QUICK, bits_per_dim
 from genvision.evaluation.record import write_record
 from genvision.families.base import Family
 from genvision.initialise import initialise
@@ -78,7 +78,8 @@ class Experiment:
         self.held_out = data.load(config.data, "validation") if config.data.validation_fraction else None
         found = checkpoint.resolve(resume, folder.checkpoints) if folder and resume else None
         self.state = self._make_state(found)
-        self.test_set = data.load(config.data, "test") if self.family.likelihood else None
+        # a likelihood that takes long is left to `genvision nll`
+        self.test_set = data.load(config.data, "test") if self.family.likelihood in QUICK else None
         self.settings = sampling_settings(config, self.family, accelerator.mixed_precision)
         self.batches = self._batches()
         local_windows(config.train, accelerator)

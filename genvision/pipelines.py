@@ -104,15 +104,17 @@ class ImageGenerationPipeline(DiffusionPipeline):
         seed: int = 0,
         output_type: str = "pil",
         progress: bool = False,
+        guide: ImageGenerationPipeline | None = None,
         **options: Any,
     ) -> ImagePipelineOutput:
         """Images 0..num_images-1 of `seed`: a list of PIL images, or with output_type="pt" a uint8 (N,C,H,W) tensor.
 
         labels   one per image; None: k mod classes
+        guide    a weaker model to be guided away from, such as an earlier checkpoint of the same run (diffusion)
         options  override the defaults in `config.sampling` (steps, scheduler, guidance, chunk_size, precision)
         """
         given = None if labels is None else torch.tensor(labels)
-        settings = {**self.config.sampling, **options}
+        settings = {**self.config.sampling, **options} | ({} if guide is None else {"guide": guide.generator})
         images = draw_images(self.generator, num_images, labels=given, seed=seed, progress=progress, **settings)
         return ImagePipelineOutput(images=images if output_type == "pt" else [to_pil(image) for image in images])
 

@@ -275,7 +275,7 @@ def test_more_importance_samples_make_the_bound_tighter_and_its_name_says_how_ma
     folder, found = trained("vae"), []
     for name in ("elbo", "iwae:1", "iwae:16"):
         said = genvision("nll", folder.path, "--bound", name, "--json", tmp_path / "nll.json")
-        assert said.out.endswith(f" bits/dim (upper bound, {name}), 10 images of folder:test\n"), said
+        assert said.out.endswith(f" bits/dim (upper bound, bound={name}), 10 images of folder:test\n"), said
         found.append(json.loads((tmp_path / "nll.json").read_text()))
     assert [(bits["kind"], bits["bound"]) for bits in found] == [
         ("bound", "elbo"),
@@ -289,9 +289,9 @@ def test_more_importance_samples_make_the_bound_tighter_and_its_name_says_how_ma
 @pytest.mark.parametrize(
     ("family", "bound", "message"),
     [
-        ("vae", "elbow", "'elbow' is neither elbo nor iwae:K, such as iwae:64"),
-        ("vae", "iwae:0", "'0' is not a whole number of at least 1"),
-        ("autoregressive", "iwae:4", "family=autoregressive has no latents to weigh"),
+        ("vae", "elbow", "bound 'elbow' is neither elbo nor iwae:K, such as iwae:64"),
+        ("vae", "iwae:0", "bound 'iwae:0' is neither elbo nor iwae:K"),
+        ("autoregressive", "iwae:4", "--bound means nothing to the bits/dim of family=autoregressive"),
     ],
 )
 def test_a_bound_that_cannot_be_had_is_refused(trained, family, bound, message):
@@ -299,9 +299,10 @@ def test_a_bound_that_cannot_be_had_is_refused(trained, family, bound, message):
     assert said.code == 2 and message in said.error
 
 
-def test_a_family_without_likelihood_says_so(trained):
+def test_a_family_without_likelihood_says_so(trained, monkeypatch):
+    monkeypatch.setattr("genvision.families.diffusion.Diffusion.likelihood", None)
     said = genvision("nll", trained("diffusion").path)
-    assert said.code == 2 and "family=diffusion has no likelihood" in said.error
+    assert said.code == 2 and "family=diffusion has no likelihood: it generates codes" in said.error
 
 
 def test_the_leaderboard_is_rebuilt_from_result_files_alone(trained, tmp_path):

@@ -27,6 +27,7 @@ LAYERS = {
         "experiment",
         "run_folder",
         "initialise",
+        "loading",
         "outcome",
         "scoring",
         "validation",

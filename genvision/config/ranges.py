@@ -39,7 +39,7 @@ NOT_NEGATIVE = {
     "family.free_bits",
     *("data.crop_padding", "family.beta", "family.beta_warmup_steps", "train.warmup_steps", "train.weight_decay"),
     *("train.clip_norm", "train.seed", "train.validate_every_steps", "log.grid_every_steps"),
-    *("sample.seed", "sample.guidance", "score.num_images", "score.every_steps"),
+    *("sample.seed", "sample.guidance", "sample.guidance_interval", "score.num_images", "score.every_steps"),
 }
 FRACTION = {"family.label_dropout"}
 BELOW_ONE = {"data.validation_fraction", "train.betas", "ema.decay", "trunk.dropout"}

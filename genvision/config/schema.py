@@ -118,6 +118,7 @@ class SampleConfig:
     steps: int = MISSING  # solver steps of a diffusion sampler
     scheduler: str = MISSING
     guidance: float = MISSING  # 1: none
+    guidance_interval: tuple[float, float] | None = MISSING  # times of the path where it acts; None: everywhere
     chunk_size: int = MISSING  # images drawn together; part of the protocol
 
 

@@ -9,7 +9,10 @@ sampling.guidance     classifier-free guidance, 1 is none      sampling.ema     
 sampling.seed         of the drawn images                      sampling.chunk_size  images drawn together
 sampling.labels       rule that gave image k its label         sampling.pixels    mean or draw, where a family has both
 sampling.precision    of the autocast around the networks while drawing
-A sampling field is null where the family has no such knob, or the images came from a folder.
+A sampling field is null where the family has no such knob, or the images came from a folder. Two stand there only where
+they were used, so that scores of before they existed stay comparable:
+sampling.guidance_interval  times of the path at which guidance acts
+sampling.guide        hash of the weaker model's weights
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from genvision.evaluation.extractors import Extractor
 
 SAMPLING_FIELDS = ("scheduler", "steps", "guidance", "ema", "seed", "chunk_size", "labels", "pixels", "precision")
+LATER_FIELDS = ("guidance_interval", "guide")
 
 Protocol = dict[str, Any]
 
@@ -43,11 +47,11 @@ def build_protocol(
     """The protocol of one score, as plain JSON values.
 
     reference_num_images  as given to `reference_features`; None is the whole set
-    sampling              any of SAMPLING_FIELDS; None for images that were not drawn here
+    sampling              any of SAMPLING_FIELDS and LATER_FIELDS; None for images that were not drawn here
     Raises TypeError for a sampling field that does not exist.
     """
     sampling = dict(sampling or {})
-    if unknown := sorted(set(sampling) - set(SAMPLING_FIELDS)):
+    if unknown := sorted(set(sampling) - {*SAMPLING_FIELDS, *LATER_FIELDS}):
         raise TypeError(f"no such sampling fields: {', '.join(unknown)}")
     real = reference_subset(reference, reference_num_images)
     return {
@@ -65,7 +69,8 @@ def build_protocol(
             "color": COLOR_RULE,
         },
         "scores": scores.settings(),
-        "sampling": {field: sampling.get(field) for field in SAMPLING_FIELDS},
+        "sampling": {field: sampling.get(field) for field in SAMPLING_FIELDS}
+        | {field: sampling[field] for field in LATER_FIELDS if sampling.get(field) is not None},
     }
 
 

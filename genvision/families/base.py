@@ -35,7 +35,9 @@ class Family(nn.Module):
 
     roles: tuple[str, ...] = ()
     likelihood: Likelihood | None = None  # what `bits_per_dim` is; None: it has none
+    likelihood_options: Mapping[str, int | str] = {}  # the further arguments of `log_prob` and their defaults
     sample_options: tuple[str, ...] = ()  # the keys of `config.sample` that its sampler takes
+    sample_models: tuple[str, ...] = ()  # its arguments beside these that are families themselves
 
     def __init__(self, spec: ImageSpec, networks: Mapping[str, nn.Module], options: Any) -> None:
         super().__init__()
@@ -61,20 +63,13 @@ class Family(nn.Module):
         """`loss`, under the name that DistributedDataParallel's hooks see."""
         return self.loss(batch, draw)
 
-    def log_prob(self, batch: Batch, draw: Draw) -> Tensor:
+    def log_prob(self, batch: Batch, draw: Draw, **options: int | str) -> Tensor:
         """(B,) nats; a lower bound where `likelihood` is "bound"."""
         raise NotImplementedError
 
-    def bits_per_dim(self, batch: Batch, draw: Draw) -> Tensor:
+    def bits_per_dim(self, batch: Batch, draw: Draw, **options: int | str) -> Tensor:
         """(B,) bits per dimension of the 8-bit images (an upper bound where `likelihood` is "bound")."""
-        return nats_to_bits_per_dim(-self.log_prob(batch, draw), self.spec)
-
-    def log_weights(self, batch: Batch, draws: Iterable[Draw]) -> Tensor:
-        """(k,B) nats, log p(x,z) - log q(z|x) for one z of each draw: what importance-weighted bounds are made of.
-
-        Raises ConfigError where the family has no such latents.
-        """
-        raise ConfigError(f"family={self.options.name} has no latents to weigh: importance-weighted bounds need a vae")
+        return nats_to_bits_per_dim(-self.log_prob(batch, draw, **options), self.spec)
 
     def diagnostics(self, batches: Iterable[tuple[Batch, Draw]]) -> dict[str, float]:
         """What else there is to say about these images, by name; evaluated where the loss is validated."""

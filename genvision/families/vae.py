@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from genvision.config.schema import Config, VAEConfig
 from genvision.errors import ConfigError
 from genvision.families.base import Family, require_finite
-from genvision.probability.bounds import active_units, free_bits
+from genvision.probability.bounds import active_units, free_bits, importance_samples, importance_weighted
 from genvision.probability.gaussian import DiagonalGaussian
 from genvision.probability.randomness import Stream, normal, uniform
 from genvision.probability.units import nats_to_bits_per_dim, to_unit
@@ -39,6 +40,7 @@ class VAE(Family):
 
     roles = ("encoder", "decoder")
     likelihood = "bound"
+    likelihood_options = MappingProxyType({"bound": "elbo"})
     options: VAEConfig
 
     def __init__(self, spec: ImageSpec, networks: Mapping, options: VAEConfig) -> None:
@@ -85,12 +87,20 @@ class VAE(Family):
         penalty = nats_to_bits_per_dim(free_bits(latent.kl(), self.options.free_bits), self.spec)
         return {"loss": nll + beta * penalty, "reconstruction_bpd": nll, "kl_bpd": kl}
 
-    def log_prob(self, batch: Batch, draw: Draw) -> Tensor:
-        """The evidence lower bound with its KL in closed form (Kingma & Welling 2014, equation 10)."""
+    def log_prob(self, batch: Batch, draw: Draw, bound: str = "elbo") -> Tensor:
+        """(B,) nats, a lower bound.
+
+        bound  "elbo", its KL in closed form (Kingma & Welling 2014, equation 10), or "iwae:K", K draws weighted by
+               importance (Burda et al. 2016, equation 8). Raises ConfigError for another name
+        """
+        if samples := importance_samples(bound):
+            draws = (draw._replace(step=k) for k in range(samples))
+            return importance_weighted(self.log_weights(batch, draws))
         latent = self.infer(self.posterior(batch), draw)
         return self.log_prob_given(latent.z, batch) - latent.kl().flatten(1).sum(1)
 
     def log_weights(self, batch: Batch, draws: Iterable[Draw]) -> Tensor:
+        """(k,B) nats, log p(x,z) - log q(z|x) for one z of each draw: what importance-weighted bounds are made of."""
         posterior = self.posterior(batch)
         latents = (self.infer(posterior, draw) for draw in draws)
         return torch.stack([self.log_prob_given(latent.z, batch) + latent.log_weight() for latent in latents])
