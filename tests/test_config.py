@@ -251,7 +251,7 @@ def test_every_number_has_exactly_one_range():
 
 
 def _is_numeric(value):
-    value = value[0] if isinstance(value, (list, tuple)) else value
+    value = next(iter(value), None) if isinstance(value, (list, tuple)) else value
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

@@ -36,10 +36,11 @@ POSITIVE = {
 NOT_NEGATIVE = {
     *("data.crop_padding", "family.beta", "family.beta_warmup_steps", "train.warmup_steps", "train.weight_decay"),
     *("train.clip_norm", "train.seed", "train.validate_every_steps", "log.grid_every_steps"),
-    *("sample.seed", "sample.guidance", "score.num_images", "score.every_steps"),
+    *("sample.seed", "sample.guidance", "score.num_images", "score.every_steps", "trunk.attention_levels"),
 }
 FRACTION = {"family.label_dropout"}
 BELOW_ONE = {"data.validation_fraction", "train.betas", "ema.decay", "trunk.dropout"}
+MAY_BE_EMPTY = {"trunk.attention_levels"}
 CHANNELS = {"data.channels"}
 ODD = {"trunk.kernel"}
 
@@ -59,7 +60,7 @@ def check_ranges(config: Config, origin: Layer) -> None:
         for number in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(number, (int, float)) and not isinstance(number, bool):
                 _check_number(key, number, origin)
-        if value == [] or value == ():
+        if value in ([], ()) and rule_key(key) not in MAY_BE_EMPTY:
             raise _fault(origin, key, "must not be empty")
     _check_budget(config, origin)
     _check_data(config, origin)
