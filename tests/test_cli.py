@@ -260,7 +260,7 @@ def test_a_score_finds_its_reference_before_minutes_of_drawing(trained, monkeypa
     assert said.code == 2 and "--num-images is needed" in said.error
 
 
-@pytest.mark.parametrize(("family", "meaning"), [("vae", "upper bound, elbo"), ("autoregressive", "exact")])
+@pytest.mark.parametrize(("family", "meaning"), [("vae", "upper bound, bound=elbo"), ("autoregressive", "exact")])
 def test_nll_is_the_number_of_the_record(trained, tmp_path, family, meaning):
     folder = trained(family)
     said = genvision("nll", folder.path, "--json", tmp_path / "nll.json")

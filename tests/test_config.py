@@ -247,9 +247,13 @@ def test_every_number_has_exactly_one_range():
     numbers = {"patch"}  # a denoiser's own
     for section, schema in sections:
         for key, hint in typing.get_type_hints(schema).items():
-            if {int, float} & {hint, *typing.get_args(hint)}:
+            if _is_numeric(hint):
                 numbers.add(f"{section}.{key}")
     assert numbers == set(ruled)
+
+
+def _is_numeric(hint):
+    return hint in (int, float) or any(map(_is_numeric, typing.get_args(hint)))
 
 
 @settings(max_examples=20)

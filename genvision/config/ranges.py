@@ -40,9 +40,11 @@ NOT_NEGATIVE = {
     *("data.crop_padding", "family.beta", "family.beta_warmup_steps", "train.warmup_steps", "train.weight_decay"),
     *("train.clip_norm", "train.seed", "train.validate_every_steps", "log.grid_every_steps"),
     *("sample.seed", "sample.guidance", "sample.guidance_interval", "score.num_images", "score.every_steps"),
+    "trunk.attention_levels",
 }
 FRACTION = {"family.label_dropout"}
 BELOW_ONE = {"data.validation_fraction", "train.betas", "ema.decay", "trunk.dropout"}
+MAY_BE_EMPTY = {"trunk.attention_levels"}
 CHANNELS = {"data.channels"}
 ODD = {"trunk.kernel"}
 FINITE = {"family.log_normal_mean"}  # any number
@@ -63,7 +65,7 @@ def check_ranges(config: Config, origin: Layer) -> None:
         for number in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(number, (int, float)) and not isinstance(number, bool):
                 _check_number(key, number, origin)
-        if value == [] or value == ():
+        if value in ([], ()) and rule_key(key) not in MAY_BE_EMPTY:
             raise _fault(origin, key, "must not be empty")
     _check_budget(config, origin)
     _check_data(config, origin)

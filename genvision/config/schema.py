@@ -91,6 +91,8 @@ class TrainConfig:
     clip_norm: float = MISSING  # global norm of the gradient; 0: not clipped
     seed: int = MISSING
     precision: Literal["auto", "no", "bf16", "fp16"] = MISSING
+    gradient_checkpointing: bool = MISSING  # keep the inputs of blocks alone and run them again in backward
+    compile: bool = MISSING  # torch.compile, block by block
     save_every_steps: int = MISSING
     keep_checkpoints: int = MISSING
     validate_every_steps: int = MISSING  # 0: only at the end

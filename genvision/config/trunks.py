@@ -24,7 +24,9 @@ class UNetTrunkConfig:
     width: int = 32
     multipliers: tuple[int, ...] = (1, 2, 2)  # width of each level, in units of `width`
     depth: int = 1  # residual blocks per level and direction
-    attention: bool = True  # self-attention at the coarsest level
+    attention: bool = True  # self-attention between the two blocks in the middle
+    attention_levels: tuple[int, ...] = ()  # 0 is the finest: self-attention after each of their blocks
+    input_skips: bool = False  # each level's input is a skip too, with a block more on the way up
     head_width: int = 32
     dropout: float = 0.0
 

@@ -6,7 +6,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
-from genvision.networks.network import grid_of, make_conditioner, make_head, make_stem, run_trunk
+from genvision.networks.network import REPEATED_BLOCKS, grid_of, make_conditioner, make_head, make_stem, run_trunk
 from genvision.probability.likelihood import make_likelihood
 from genvision.spec import ImageSpec
 from genvision.trunks import make_trunk
@@ -22,6 +22,9 @@ class Decoder(ModelMixin, ConfigMixin):
     likelihood       {"name": ..., "mixtures": ...} of the likelihood head
     features         D
     """
+
+    _supports_gradient_checkpointing = True
+    _repeated_blocks = REPEATED_BLOCKS
 
     @register_to_config
     def __init__(

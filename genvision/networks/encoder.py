@@ -6,7 +6,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
-from genvision.networks.network import grid_of, make_conditioner, make_head, make_stem, run_trunk
+from genvision.networks.network import REPEATED_BLOCKS, grid_of, make_conditioner, make_head, make_stem, run_trunk
 from genvision.spec import ImageSpec
 from genvision.trunks import make_trunk
 
@@ -19,6 +19,9 @@ class Encoder(ModelMixin, ConfigMixin):
     out_channels  F: twice the latent channels for a Gaussian posterior
     patch         pixels per latent cell and side
     """
+
+    _supports_gradient_checkpointing = True
+    _repeated_blocks = REPEATED_BLOCKS
 
     @register_to_config
     def __init__(self, spec: dict, trunk_config: dict, out_channels: int, patch: int) -> None:

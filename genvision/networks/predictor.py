@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor
 
 from genvision.layers.resample import PatchStem
-from genvision.networks.network import grid_of, make_conditioner, run_trunk
+from genvision.networks.network import REPEATED_BLOCKS, grid_of, make_conditioner, run_trunk
 from genvision.probability.likelihood import make_likelihood
 from genvision.spec import ImageSpec
 from genvision.trunks import make_trunk
@@ -23,6 +23,9 @@ class CausalPredictor(ModelMixin, ConfigMixin):
     trunk_config  {"name": ..., options}; D is its width
     likelihood  {"name": ..., "mixtures": ...} of the likelihood head
     """
+
+    _supports_gradient_checkpointing = True
+    _repeated_blocks = REPEATED_BLOCKS
 
     @register_to_config
     def __init__(self, spec: dict, trunk_config: dict, likelihood: dict) -> None:

@@ -7,6 +7,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genvision.trunks.trunk import Trunk
+
 
 class GatedLayer(nn.Module):
     """One layer of both stacks: v, h (B,D,H,W), cond (B,D) -> v, h.
@@ -55,7 +57,7 @@ def gate(x: Tensor) -> Tensor:
     return torch.tanh(signal) * torch.sigmoid(strength)
 
 
-class PixelCNNTrunk(nn.Module):
+class PixelCNNTrunk(Trunk):
     """h (B,H,W,D), cond (B,D) -> (B,H,W,D); output i sees inputs < i in raster order, strictly.
 
     Options as in `genvision.config.trunks.PixelCNNTrunkConfig`: `depth` gated layers. A residual connection joins the
@@ -75,5 +77,5 @@ class PixelCNNTrunk(nn.Module):
     def forward(self, h: Tensor, cond: Tensor) -> Tensor:
         v = h = rearrange(h, "b h w d -> b d h w")
         for layer in self.layers:
-            v, h = layer(v, h, cond)
+            v, h = self.run(layer, v, h, cond)
         return rearrange(F.silu(h), "b d h w -> b h w d")

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from genvision.layers.block import Block
 from genvision.layers.embedding import PositionEmbedding
+from genvision.trunks.trunk import Trunk
 
 
-class TokenTrunk(nn.Module):
+class TokenTrunk(Trunk):
     """h (B,H,W,D), cond (B,D) -> (B,H,W,D), tokens in raster order.
 
     causal       shift the tokens by one first (a learned start token enters, the last token leaves), so that with
@@ -50,7 +51,7 @@ class TokenTrunk(nn.Module):
         if self.class_token is not None:
             h, _ = pack([self.class_token.to(h.dtype).expand(len(h), 1, -1), h], "b * d")
         for block in self.blocks:
-            h = block(h, cond)
+            h = self.run(block, h, cond)
         if self.class_token is not None:
             h = h[:, 1:]
         return rearrange(self.norm(h), "b (h w) d -> b h w d", h=height)
