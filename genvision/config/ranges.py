@@ -34,7 +34,7 @@ POSITIVE = {
     *("trunk.mlp_ratio", "trunk.token_ratio", "trunk.channel_ratio"),
 }
 NOT_NEGATIVE = {
-    "family.free_bits",
+    *("family.free_bits", "family.top_channels"),
     *("data.crop_padding", "family.beta", "family.beta_warmup_steps", "train.warmup_steps", "train.weight_decay"),
     *("train.clip_norm", "train.seed", "train.validate_every_steps", "log.grid_every_steps"),
     *("sample.seed", "sample.guidance", "score.num_images", "score.every_steps"),
