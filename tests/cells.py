@@ -18,6 +18,7 @@ from genvision.spec import Batch, Draw, ImageSpec
 FAMILY_OPTIONS = {
     "vae": VAEConfig(
         latent_channels=4,
+        top_channels=5,
         downsample=2,
         likelihood="logistic_mixture",
         mixtures=3,

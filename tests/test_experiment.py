@@ -212,8 +212,9 @@ def test_validation_is_the_averaged_weights_under_the_same_noise_every_time(trai
         expected = family.loss(batch, draw)["loss"].mean().item()
         told = family.diagnostics([(batch, draw)])
     assert metrics(folder)[-1]["validation_loss"] == pytest.approx(expected, rel=1e-5)
-    channels = {f"kl_nats_{channel:02d}" for channel in range(config.family.latent_channels)}
-    assert set(told) == {"active_units"} | channels
+    channels = {"": config.family.latent_channels, "top_": config.family.top_channels}
+    per_channel = {f"{prefix}kl_nats_{channel:02d}" for prefix, n in channels.items() for channel in range(n)}
+    assert set(told) == {"active_units", "top_active_units"} | per_channel
     assert {name: metrics(folder)[-1][name] for name in told} == pytest.approx(told, rel=1e-4)
     assert read_record(folder.result)["validation"] == pytest.approx({"validation_loss": expected, **told}, rel=1e-4)
     assert all(name not in line for name in told for line in metrics(folder)[:-1])

@@ -36,7 +36,7 @@ POSITIVE = {
     *("family.log_normal_std", "family.min_snr_gamma", "family.sigma_data"),
 }
 NOT_NEGATIVE = {
-    "family.free_bits",
+    *("family.free_bits", "family.top_channels"),
     *("data.crop_padding", "family.beta", "family.beta_warmup_steps", "train.warmup_steps", "train.weight_decay"),
     *("train.clip_norm", "train.seed", "train.validate_every_steps", "log.grid_every_steps"),
     *("sample.seed", "sample.guidance", "sample.guidance_interval", "score.num_images", "score.every_steps"),

@@ -32,6 +32,7 @@ class DataConfig:
 class VAEConfig:
     name: Literal["vae"] = "vae"
     latent_channels: int = MISSING
+    top_channels: int = MISSING  # of the vector from which the prior of the grid is told; 0: a standard normal prior
     downsample: int = MISSING  # pixels per latent cell and side
     likelihood: Literal["categorical", "logistic_mixture", "logistic"] = MISSING
     mixtures: int = MISSING  # components of the logistic mixture

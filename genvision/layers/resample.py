@@ -79,5 +79,28 @@ class ConvHead(nn.Module):
         nn.init.zeros_(self.layers[-1].bias)
 
 
+class GridToVector(nn.Module):
+    """(B,C,h,w) -> (B,F,1,1): one linear map of a whole grid, whatever its size."""
+
+    def __init__(self, c_in: int, grid: tuple[int, int], c_out: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(c_in * grid[0] * grid[1], c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rearrange(self.linear(rearrange(x, "b c h w -> b (c h w)")), "b f -> b f 1 1")
+
+
+class VectorToGrid(nn.Module):
+    """(B,F,1,1) -> (B,C,h,w): the way back."""
+
+    def __init__(self, c_in: int, grid: tuple[int, int], c_out: int) -> None:
+        super().__init__()
+        self.grid, self.linear = grid, nn.Linear(c_in, c_out * grid[0] * grid[1])
+
+    def forward(self, z: Tensor) -> Tensor:
+        h, w = self.grid
+        return rearrange(self.linear(rearrange(z, "b f 1 1 -> b f")), "b (c h w) -> b c h w", h=h, w=w)
+
+
 STEMS = {"patch": PatchStem, "conv": ConvStem}
 HEADS = {"patch": PatchHead, "conv": ConvHead}
