@@ -59,8 +59,9 @@ def _unnamed(reference: str, images: torch.Tensor) -> DataConfig:
 def run_likelihood(run: Path, split: Split, limit: int | None) -> dict[str, Any]:
     """The report of `genvision nll --json`. Raises ConfigError where the family has no likelihood."""
     config = RunFolder(run).read_config()
-    family = load(run).to(processes().device).generator
-    bits = bits_per_dim(family, data.load(config.data, split), limit=limit)
+    state = processes()
+    family = load(run).to(state.device).generator
+    bits = bits_per_dim(family, data.load(config.data, split), limit=limit, progress=state.is_main_process)
     if bits is None:
         raise ConfigError(f"family={config.family.name} has no likelihood: bits/dim exist for vae and autoregressive")
     return {"data": config.data.name, **bits}
