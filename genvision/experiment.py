@@ -139,7 +139,7 @@ class Experiment:
         if config.score.num_images:
             outcome.scored = self.score(drawn.images[: config.score.num_images])
         if self.main:
-            outcome.bits_per_dim = bits_per_dim(self.family, self.test_set) if self.test_set else None
+            outcome.bits_per_dim = bits_per_dim(self.family, self.test_set, progress=True) if self.test_set else None
             outcome.validation = self.validate(self.held_out) if self.held_out else None
             write_record(self._record("finished", outcome), self.folder.result)
             self._status("finished")

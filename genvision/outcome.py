@@ -77,7 +77,8 @@ def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: An
 
 def unscored_note(evaluations: int) -> str:
     """Why a finished run has no score."""
-    return f"not scored (score.num_images=0); one image takes {evaluations} network evaluations"
+    passes = "one network evaluation" if evaluations == 1 else f"{evaluations} network evaluations"
+    return f"not scored (score.num_images=0); an image takes {passes}"
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

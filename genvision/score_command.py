@@ -76,11 +76,13 @@ def run_likelihood(run: Path, split: Split, limit: int | None, **options: Any) -
     Raises ConfigError where the family has no likelihood, or none that takes such an option.
     """
     config = RunFolder(run).read_config()
-    family = load(run).to(processes().device).generator
+    state = processes()
+    family = load(run).to(state.device).generator
     given = {name: value for name, value in options.items() if value is not None}
     if foreign := sorted(given.keys() - family.likelihood_options.keys()):
         raise ConfigError(f"--{foreign[0]} means nothing to the bits/dim of family={config.family.name}; leave it out")
-    bits = bits_per_dim(family, data.load(config.data, split), limit=limit, **given)
+    image_set = data.load(config.data, split)
+    bits = bits_per_dim(family, image_set, limit=limit, progress=state.is_main_process, **given)
     if bits is None:
         raise ConfigError(f"family={config.family.name} has no likelihood: it generates codes, not pixels")
     return {"data": config.data.name, **bits}

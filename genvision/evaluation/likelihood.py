@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import torch
+from tqdm import tqdm
 
 from genvision.errors import DataError
 from genvision.families.base import Family, require_finite
@@ -28,6 +29,7 @@ def bits_per_dim(
     batch_size: int = 64,
     limit: int | None = None,
     device: torch.device | str | None = None,
+    progress: bool = False,
     **options: int | str,
 ) -> dict[str, Any] | None:
     """{"value", "kind", "split", "num_images", "standard_error"}, or None where the family has no likelihood.
@@ -51,9 +53,8 @@ def bits_per_dim(
     was_training = family.training
     family.eval()
     try:
-        parts = [
-            _batch(family, image_set, start, n, batch_size, seed, device, options) for start in range(0, n, batch_size)
-        ]
+        starts = tqdm(range(0, n, batch_size), "bits/dim", unit="batch", disable=not progress, leave=False)
+        parts = [_batch(family, image_set, start, n, batch_size, seed, device, options) for start in starts]
     finally:
         family.train(was_training)
     bits = require_finite(torch.cat(parts), f"bits per dimension on {image_set.name}:{image_set.split}")
