@@ -23,7 +23,7 @@ FAMILY_OPTIONS = {
         beta_warmup_steps=0,
         pixels="mean",
     ),
-    "autoregressive": AutoregressiveConfig(likelihood="categorical", mixtures=3, label_dropout=0.1),
+    "autoregressive": AutoregressiveConfig(likelihood="categorical", mixtures=3, label_dropout=0.1, order="raster"),
     "diffusion": DiffusionConfig(path="flow", prediction="velocity", times="logit_normal", label_dropout=0.1),
 }
 TINY = {
