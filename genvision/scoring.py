@@ -83,8 +83,9 @@ def score_images(
 
 def sampling_protocol(settings: Mapping[str, Any], family: Family, *, seed: int, ema: float, labels: str) -> dict:
     """The sampling part of a protocol."""
-    own = {name: settings.get(name) for name in ("scheduler", "steps", "guidance", "chunk_size", "precision")}
-    return {**own, "pixels": asdict(family.options).get("pixels"), "seed": seed, "ema": ema, "labels": labels}
+    own = {name: settings.get(name) for name in ("chunk_size", *family.sample_options)}
+    precision, pixels = family.sampling_precision(settings["precision"]), asdict(family.options).get("pixels")
+    return {**own, "precision": precision, "pixels": pixels, "seed": seed, "ema": ema, "labels": labels}
 
 
 def as_json(scored: Scored) -> dict[str, Any]:

@@ -8,7 +8,8 @@ sampling.scheduler    solver of a diffusion sampler            sampling.steps   
 sampling.guidance     classifier-free guidance, 1 is none      sampling.ema       decay of the averaged weights
 sampling.seed         of the drawn images                      sampling.chunk_size  images drawn together
 sampling.labels       rule that gave image k its label         sampling.pixels    mean or draw, where a family has both
-sampling.precision    of the autocast around the networks while drawing
+sampling.precision    in which the networks really drew    sampling.temperature  of an autoregressive sampler, like
+sampling.top_k        likeliest levels that may be drawn   sampling.top_p        and their probability together
 A sampling field is null where the family has no such knob, or the images came from a folder.
 """
 
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
     from genvision.data.image_set import ImageSet
     from genvision.evaluation.extractors import Extractor
 
-SAMPLING_FIELDS = ("scheduler", "steps", "guidance", "ema", "seed", "chunk_size", "labels", "pixels", "precision")
+SAMPLING_FIELDS = (
+    *("scheduler", "steps", "guidance", "temperature", "top_k", "top_p"),
+    *("ema", "seed", "chunk_size", "labels", "pixels", "precision"),
+)
 
 Protocol = dict[str, Any]
 

@@ -123,6 +123,10 @@ class Family(nn.Module):
         """The images (B,C,H,W) uint8 of `draw.slots`; y (B,) or None."""
         raise NotImplementedError
 
+    def sampling_precision(self, asked: str) -> str:
+        """The precision in which the networks really draw, where `asked` ("no", "bf16", "fp16") was asked for."""
+        return asked
+
     def network_evaluations(self, **options) -> int:
         """How many times a network runs for one image of `sample` with these options."""
         raise NotImplementedError

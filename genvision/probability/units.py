@@ -20,6 +20,11 @@ def to_unit(images: Tensor, levels: int = 256, dtype: torch.dtype = torch.float3
     return images.to(dtype) * (2 / (levels - 1)) - 1
 
 
+def pixel_dtype(levels: int) -> torch.dtype:
+    """How values 0..levels-1 are stored: uint8 for images, int64 for tokens of a larger codebook."""
+    return torch.uint8 if levels <= 256 else torch.int64
+
+
 def to_pixels(x: Tensor, levels: int = 256) -> Tensor:
     """Floats in [-1, 1] -> uint8 pixels, rounded to the nearest level and clamped. Not-a-number must not reach here."""
     return ((x + 1) * ((levels - 1) / 2)).round().clamp(0, levels - 1).to(torch.uint8)
