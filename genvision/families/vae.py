@@ -11,6 +11,7 @@ from torch import Tensor
 from genvision.config.schema import Config, VAEConfig
 from genvision.errors import ConfigError
 from genvision.families.base import Family, require_finite
+from genvision.families.codec import Codec
 from genvision.probability.bounds import active_units, free_bits
 from genvision.probability.gaussian import DiagonalGaussian
 from genvision.probability.randomness import Stream, normal, uniform
@@ -41,8 +42,8 @@ class VAE(Family):
     likelihood = "bound"
     options: VAEConfig
 
-    def __init__(self, spec: ImageSpec, networks: Mapping, options: VAEConfig) -> None:
-        super().__init__(spec, networks, options)
+    def __init__(self, spec: ImageSpec, networks: Mapping, options: VAEConfig, *codec: Codec | None) -> None:
+        super().__init__(spec, networks, options, *codec)
         if options.output_scale is not None and options.likelihood != "logistic":
             raise ConfigError(
                 f"family.output_scale={options.output_scale} is the one scale of family.likelihood=logistic; "

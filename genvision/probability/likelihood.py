@@ -202,4 +202,6 @@ def make_likelihood(options: dict, width: int, spec: ImageSpec) -> LikelihoodHea
     name = options.pop("name")
     if name not in LIKELIHOODS:
         raise ConfigError(f"family.likelihood={name} is unknown; likelihoods are {', '.join(LIKELIHOODS)}")
+    if not spec.ordinal and name != "categorical":
+        raise ConfigError(f"family.likelihood={name} measures amounts; tokens need categorical")
     return LIKELIHOODS[name](width, spec, **options)

@@ -20,6 +20,11 @@ def to_unit(images: Tensor, levels: int = 256, dtype: torch.dtype = torch.float3
     return images.to(dtype) * (2 / (levels - 1)) - 1
 
 
+def stem_input(x: Tensor, spec: ImageSpec, dtype: torch.dtype) -> Tensor:
+    """Integers of this geometry as a network's stem takes them: floats in [-1, 1], or as they are where they are names."""
+    return to_unit(x, spec.levels, dtype) if spec.ordinal else x
+
+
 def pixel_dtype(levels: int) -> torch.dtype:
     """How values 0..levels-1 are stored: uint8 for images, int64 for tokens of a larger codebook."""
     return torch.uint8 if levels <= 256 else torch.int64
