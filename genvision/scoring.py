@@ -84,7 +84,8 @@ def score_images(
 
 def sampling_protocol(settings: Mapping[str, Any], family: Family, *, seed: int, ema: float, labels: str) -> dict:
     """The sampling part of a protocol; other models that took part are named by their weights."""
-    own = {name: settings.get(name) for name in (*family.sample_options, "chunk_size", "precision")}
+    own = {name: settings.get(name) for name in (*family.sample_options, "chunk_size")}
+    own["precision"] = family.sampling_precision(settings["precision"])
     models = {name: weights_hash(settings[name]) for name in family.sample_models if settings.get(name)}
     return {**own, **models, "pixels": asdict(family.options).get("pixels"), "seed": seed, "ema": ema, "labels": labels}
 

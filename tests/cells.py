@@ -28,7 +28,7 @@ FAMILY_OPTIONS = {
         free_bits=0.0,
         pixels="mean",
     ),
-    "autoregressive": AutoregressiveConfig(likelihood="categorical", mixtures=3, label_dropout=0.1),
+    "autoregressive": AutoregressiveConfig(likelihood="categorical", mixtures=3, label_dropout=0.1, order="raster"),
     "diffusion": DiffusionConfig(
         path="flow",
         prediction="velocity",

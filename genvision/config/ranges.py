@@ -26,6 +26,7 @@ POSITIVE = {
         "log.grid_images",
         "sample.num_images",
         "sample.steps",
+        "sample.temperature",
         "sample.chunk_size",
         "run.threads",
         "patch",
@@ -39,10 +40,12 @@ NOT_NEGATIVE = {
     *("family.free_bits", "family.top_channels"),
     *("data.crop_padding", "family.beta", "family.beta_warmup_steps", "train.warmup_steps", "train.weight_decay"),
     *("train.clip_norm", "train.seed", "train.validate_every_steps", "log.grid_every_steps"),
-    *("sample.seed", "sample.guidance", "sample.guidance_interval", "score.num_images", "score.every_steps"),
+    *("sample.seed", "sample.guidance", "sample.guidance_interval", "sample.top_k"),
+    *("score.num_images", "score.every_steps"),
     "trunk.attention_levels",
 }
 FRACTION = {"family.label_dropout"}
+SHARE = {"sample.top_p"}
 BELOW_ONE = {"data.validation_fraction", "train.betas", "ema.decay", "trunk.dropout"}
 MAY_BE_EMPTY = {"trunk.attention_levels"}
 CHANNELS = {"data.channels"}
@@ -53,6 +56,7 @@ _RULES: tuple[tuple[set[str], Callable[[Any], bool], str], ...] = (
     (POSITIVE, lambda x: x > 0, "more than 0"),
     (NOT_NEGATIVE, lambda x: x >= 0, "0 or more"),
     (FRACTION, lambda x: 0 <= x <= 1, "from 0 to 1"),
+    (SHARE, lambda x: 0 < x <= 1, "more than 0 and at most 1"),
     (BELOW_ONE, lambda x: 0 <= x < 1, "from 0 to below 1"),
     (CHANNELS, lambda x: 1 <= x <= 4, "from 1 to 4"),
     (ODD, lambda x: x > 0 and x % 2 == 1, "an odd number, such as 3"),

@@ -49,6 +49,7 @@ class AutoregressiveConfig:
     likelihood: Literal["categorical", "logistic_mixture"] = MISSING
     mixtures: int = MISSING
     label_dropout: float = MISSING
+    order: Literal["raster", "random"] = MISSING  # of the pixels; random: one fixed permutation, the same in every run
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,9 @@ class SampleConfig:
     scheduler: str = MISSING
     guidance: float = MISSING  # 1: none
     guidance_interval: tuple[float, float] | None = MISSING  # times of the path where it acts; None: everywhere
+    temperature: float = MISSING  # of an autoregressive sampler, like the next two; 1: the model's own
+    top_k: int = MISSING  # 0: all levels
+    top_p: float = MISSING  # 1: all levels
     chunk_size: int = MISSING  # images drawn together; part of the protocol
 
 

@@ -8,11 +8,12 @@ sampling.scheduler    solver of a diffusion sampler            sampling.steps   
 sampling.guidance     classifier-free guidance, 1 is none      sampling.ema       decay of the averaged weights
 sampling.seed         of the drawn images                      sampling.chunk_size  images drawn together
 sampling.labels       rule that gave image k its label         sampling.pixels    mean or draw, where a family has both
-sampling.precision    of the autocast around the networks while drawing
-A sampling field is null where the family has no such knob, or the images came from a folder. Two stand there only where
-they were used, so that scores of before they existed stay comparable:
+sampling.precision    in which the networks really drew
+A sampling field is null where the family has no such knob, or the images came from a folder. Some stand there only
+where they were used, so that scores of before they existed stay comparable:
 sampling.guidance_interval  times of the path at which guidance acts
 sampling.guide        hash of the weaker model's weights
+sampling.temperature  of an autoregressive sampler; top_k, top_p: the likeliest levels it may draw
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from genvision.evaluation.extractors import Extractor
 
 SAMPLING_FIELDS = ("scheduler", "steps", "guidance", "ema", "seed", "chunk_size", "labels", "pixels", "precision")
-LATER_FIELDS = ("guidance_interval", "guide")
+LATER_FIELDS = ("guidance_interval", "guide", "temperature", "top_k", "top_p")
 
 Protocol = dict[str, Any]
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from genvision.config.schema import Config, VAEConfig
 from genvision.errors import ConfigError
 from genvision.families.base import Family, require_finite
+from genvision.families.codec import Codec
 from genvision.networks.network import grid_of
 from genvision.probability.randomness import Stream, uniform
 from genvision.probability.units import to_unit
@@ -21,8 +22,8 @@ class Autoencoder(Family):
     roles = ("encoder", "decoder")
     options: VAEConfig
 
-    def __init__(self, spec: ImageSpec, networks: Mapping, options: VAEConfig) -> None:
-        super().__init__(spec, networks, options)
+    def __init__(self, spec: ImageSpec, networks: Mapping, options: VAEConfig, *codec: Codec | None) -> None:
+        super().__init__(spec, networks, options, *codec)
         if options.output_scale is not None and options.likelihood != "logistic":
             raise ConfigError(
                 f"family.output_scale={options.output_scale} is the one scale of family.likelihood=logistic; "

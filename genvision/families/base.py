@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from genvision.config.schema import Config
 from genvision.errors import ConfigError, NonFiniteError
+from genvision.families.codec import Codec, PixelCodec
 from genvision.probability.randomness import Stream, uniform
 from genvision.probability.units import nats_to_bits_per_dim
 from genvision.spec import Batch, Draw, ImageSpec
@@ -29,8 +30,9 @@ class Family(nn.Module):
     """An objective and a sampler around built networks. uint8 in, uint8 out; normalisation happens inside.
 
     spec      geometry of the images
-    networks  {role: network} for each of `roles`
+    networks  {role: network} for each of `roles`, built on `codec.spec`
     options   the family's own configuration
+    codec     what the images become before the networks see them; None: they stay pixels
     """
 
     roles: tuple[str, ...] = ()
@@ -38,10 +40,21 @@ class Family(nn.Module):
     likelihood_options: Mapping[str, int | str] = {}  # the further arguments of `log_prob` and their defaults
     sample_options: tuple[str, ...] = ()  # the keys of `config.sample` that its sampler takes
     sample_models: tuple[str, ...] = ()  # its arguments beside these that are families themselves
+    codes: str | None = None  # the kind of codes it can generate: "values" or "tokens"; None: pixels alone
 
-    def __init__(self, spec: ImageSpec, networks: Mapping[str, nn.Module], options: Any) -> None:
+    def __init__(
+        self, spec: ImageSpec, networks: Mapping[str, nn.Module], options: Any, codec: Codec | None = None
+    ) -> None:
         super().__init__()
         self.spec, self.options = spec, options
+        self.codec = (codec or PixelCodec(spec)).requires_grad_(False)
+        if not self.codec.lossless:
+            if self.codes not in self.codec.kinds:
+                raise ConfigError(
+                    f"codec.run: its codes are {self.codec.kinds[0]}, family={options.name} generates "
+                    f"{self.codes or 'pixels'}; values are for diffusion, tokens (of vq or fsq) for autoregressive"
+                )
+            self.likelihood = None  # bits/dim of codes are not those of pixels
         for role in self.roles:
             self.add_module(role, networks[role])
 
@@ -53,7 +66,7 @@ class Family(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights: float32, or float64 in tests that need exactness."""
-        return next(self.parameters()).dtype
+        return next(getattr(self, self.roles[0]).parameters()).dtype
 
     def loss(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """Per-example terms, every value (B,), unreduced; "loss" is what training minimises."""
@@ -117,6 +130,10 @@ class Family(nn.Module):
     def _sample(self, draw: Draw, y: Tensor | None, **options) -> Tensor:
         """The images (B,C,H,W) uint8 of `draw.slots`; y (B,) or None."""
         raise NotImplementedError
+
+    def sampling_precision(self, asked: str) -> str:
+        """The precision in which the networks really draw, where `asked` ("no", "bf16", "fp16") was asked for."""
+        return asked
 
     def network_evaluations(self, **options) -> int:
         """How many times a network runs for one image of `sample` with these options."""

@@ -29,6 +29,17 @@ class PatchStem(nn.Module):
         return self.linear(rearrange(x, "b c (h p) (w q) -> b h w (c p q)", p=p, q=p))
 
 
+class TokenStem(nn.Module):
+    """Integers (B,C,H,W) below `levels` -> (B,H,W,D): the embeddings of a place's channels, added."""
+
+    def __init__(self, c_in: int, width: int, levels: int) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(levels, width) for _ in range(c_in))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return sum(table(x[:, c].long()) for c, table in enumerate(self.tables))
+
+
 class PatchHead(nn.Module):
     """(B,h,w,D) -> (B,C,h*p,w*p): one linear map per token, laid out as its patch."""
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from genvision.layers.causal_conv import PixelCache, PixelConv, RowConv
 from genvision.layers.gated_residual import BlockCache, GatedResidual
+from genvision.trunks.trunk import Trunk
 
 
 class PairCache(NamedTuple):
@@ -30,7 +31,7 @@ class Pair(nn.Module):
         self.v = GatedResidual(RowConv, width, width, n_beside=int(skips), dropout=dropout)
         self.h = GatedResidual(PixelConv, width, width, n_beside=1 + int(skips), dropout=dropout)
 
-    def forward(self, v: Tensor, h: Tensor, cond: Tensor, skip: tuple = ()) -> tuple[Tensor, Tensor]:
+    def forward(self, v: Tensor, h: Tensor, cond: Tensor, *skip: Tensor) -> tuple[Tensor, Tensor]:
         v = self.v(v, cond, *skip[:1])
         return v, self.h(h, cond, v, *skip[1:])
 
@@ -75,7 +76,7 @@ class ScaleCache:
     expanded_h: Tensor | None = None
 
 
-class Scale(nn.Module):
+class Scale(Trunk):
     """Both streams at one resolution, around the same at half of it: `depth` pairs down, one more up, with shortcuts.
 
     A shrunk position (r,c) sees rows up to 2r and columns up to 2c of its stream, and what is expanded from it stands
@@ -95,14 +96,14 @@ class Scale(nn.Module):
         height, width = v.shape[2:]
         skips = [(v, h)]
         for pair in self.down:
-            skips.append(pair(*skips[-1], cond))
+            skips.append(self.run(pair, *skips[-1], cond))
         if self.inner is None:
             v, h = skips.pop()
         else:
             v, h = self.inner(self.shrink_v(skips[-1][0]), self.shrink_h(skips[-1][1]), cond)
             v, h = self.expand_v(v)[:, :, :height, :width], self.expand_h(h)[:, :, :height, :width]
         for pair in self.up:
-            v, h = pair(v, h, cond, skips.pop())
+            v, h = self.run(pair, v, h, cond, *skips.pop())
         return v, h
 
     def start(self, cond: Tensor, columns: int) -> ScaleCache:
@@ -163,7 +164,7 @@ class PixelCNNPPCache:
     place: int = 0
 
 
-class PixelCNNPPTrunk(nn.Module):
+class PixelCNNPPTrunk(Trunk):
     """h (B,H,W,D), cond (B,D) -> (B,H,W,D); output i sees inputs < i in raster order, strictly.
 
     Stream v sees the rows above at all columns, stream h also its own row to the left, and v of its place. What the
