@@ -31,11 +31,14 @@ class RowConv(nn.Conv2d):
         """The rows (B,C,2,columns+2) that the window covers, before the first one; `like` (B,...) gives B and dtype."""
         return like.new_zeros(len(like), self.in_channels, 2, columns + 2)
 
-    def row(self, x: Tensor, rows: Tensor, *, skip: bool = False) -> Tensor | None:
-        """Take the next row x (B,C,W); its output (B,C',ceil(W/s)), or None where the stride skips this row."""
+    def push(self, x: Tensor, rows: Tensor) -> None:
+        """Take the next row x (B,C,W)."""
         rows[:, :, 0] = rows[:, :, 1]
         rows[:, :, 1, 1:-1] = x
-        return None if skip else super().forward(rows)[:, :, 0]
+
+    def row(self, rows: Tensor) -> Tensor:
+        """The output (B,C',ceil(W/s)) of the row that was taken last, which the stride must not skip."""
+        return super().forward(rows)[:, :, 0]
 
 
 class PixelCache(NamedTuple):
@@ -65,22 +68,22 @@ class PixelConv(nn.Conv2d):
 
     def start(self, like: Tensor, columns: int) -> PixelCache:
         """Nothing seen yet; `like` (B,...) gives B and dtype."""
-        rows = [like.new_zeros(len(like), columns + 1, self.in_channels) for _ in range(2)]
-        taps = rearrange(self.weight, "o i two q -> two (q i) o").to(like.dtype).contiguous()
+        above, here = (like.new_zeros(len(like), columns + 1, self.in_channels) for _ in range(2))
+        taps_above, taps_here = rearrange(self.weight, "o i two q -> two (q i) o").contiguous()
         from_above = like.new_zeros(len(like), -(-columns // self.stride[0]), self.out_channels)
-        return PixelCache(*rows, *taps, from_above)
+        return PixelCache(above, here, taps_above, taps_here, from_above)
 
-    def begin_row(self, cache: PixelCache, *, skip: bool = False) -> None:
-        """The row before is complete; `skip` says that the stride has no output in this one."""
+    def begin_row(self, cache: PixelCache) -> None:
+        """The row before is complete."""
         cache.above.copy_(cache.here)
-        if not skip:
-            pairs = torch.cat([cache.above[:, :-1], cache.above[:, 1:]], -1)[:, :: self.stride[0]]
-            cache.from_above.copy_(pairs @ cache.taps_above + self.bias)
+        pairs = torch.cat([cache.above[:, :-1], cache.above[:, 1:]], -1)[:, :: self.stride[0]]
+        cache.from_above.copy_(pairs @ cache.taps_above + self.bias)
 
-    def pixel(self, x: Tensor, c: int, cache: PixelCache, *, skip: bool = False) -> Tensor | None:
-        """Take the pixel x (B,C) at column c of this row; its output (B,C'), or None where the stride skips it."""
+    def push(self, x: Tensor, c: int, cache: PixelCache) -> None:
+        """Take the pixel x (B,C) at column c of this row."""
         cache.here[:, c + 1] = x
-        if skip:
-            return None
+
+    def pixel(self, c: int, cache: PixelCache) -> Tensor:
+        """The output (B,C') at column c, whose pixel was taken last and which the stride must not skip."""
         pair = cache.here[:, c : c + 2].flatten(1)
         return torch.addmm(cache.from_above[:, c // self.stride[0]], pair, cache.taps_here)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from einops import rearrange
@@ -28,15 +29,16 @@ class BlockCache(NamedTuple):
 class GatedResidual(nn.Module):
     """x (B,C,H,W), cond (B,D) and `n_beside` further inputs (B,C,H,W) -> (B,C,H,W).
 
-    Two convolutions of the given kind; the inputs from beside (the other stream, a skip) join after the first, the
-    condition after the second, whose one half gates the other: x + a * sigmoid(b).
+    Two convolutions of one kind; the inputs from beside (the other stream, a skip) join after the first, the condition
+    after the second, whose one half gates the other: x + a * sigmoid(b).
     """
 
-    def __init__(
-        self, conv: type[RowConv | PixelConv], width: int, cond_width: int, *, n_beside: int, dropout: float
-    ) -> None:
+    conv: ClassVar[type[nn.Conv2d]]
+
+    def __init__(self, width: int, cond_width: int, *, n_beside: int, dropout: float) -> None:
         super().__init__()
-        self.first, self.second = conv(2 * width, width), conv(2 * width, 2 * width)
+        self.first: Any = self.conv(2 * width, width)
+        self.second: Any = self.conv(2 * width, 2 * width)
         self.beside = nn.ModuleList(nn.Conv2d(2 * width, width, 1) for _ in range(n_beside))
         self.cond = nn.Linear(cond_width, 2 * width)
         self.dropout = nn.Dropout(dropout)
@@ -50,8 +52,8 @@ class GatedResidual(nn.Module):
 
     def start(self, cond: Tensor, columns: int) -> BlockCache:
         """An empty cache for images with so many columns."""
-        caches = (layer.start(cond, columns) for layer in (self.first, self.second))
-        return BlockCache(*caches, self.cond(F.silu(cond)))
+        first, second = self.first.start(cond, columns), self.second.start(cond, columns)
+        return BlockCache(first, second, self.cond(F.silu(cond)))
 
     def project(self, k: int, other: Tensor) -> Tensor:
         """What the k-th input from beside, (B,C) or (B,C,W), adds to the first convolution's output."""
@@ -61,20 +63,34 @@ class GatedResidual(nn.Module):
             return F.linear(concat_elu(other), weight, layer.bias)
         return torch.einsum("oi,biw->bow", weight, concat_elu(other)) + layer.bias[:, None]
 
-    def row(self, x: Tensor, beside: list[Tensor], cache: BlockCache) -> Tensor:
-        """The next row x (B,C,W) and rows that `project` gave -> its output (B,C,W); for a block of RowConv."""
-        h = sum(beside, self.first.row(concat_elu(x), cache.first))
-        return x + gate(self.second.row(concat_elu(h), cache.second) + cache.bias[..., None])
+
+class RowResidual(GatedResidual):
+    """A block of stream v, which can be computed row by row."""
+
+    conv = RowConv
+
+    def row(self, x: Tensor, beside: Sequence[Tensor], cache: BlockCache) -> Tensor:
+        """The next row x (B,C,W) and rows that `project` gave -> its output (B,C,W)."""
+        self.first.push(concat_elu(x), cache.first)
+        self.second.push(concat_elu(sum(beside, self.first.row(cache.first))), cache.second)
+        return x + gate(self.second.row(cache.second) + cache.bias[..., None])
+
+
+class PixelResidual(GatedResidual):
+    """A block of stream h, which can be computed pixel by pixel."""
+
+    conv = PixelConv
 
     def begin_row(self, cache: BlockCache) -> None:
-        """The row before is complete; for a block of PixelConv."""
+        """The row before is complete."""
         self.first.begin_row(cache.first)
         self.second.begin_row(cache.second)
 
-    def pixel(self, x: Tensor, c: int, beside: list[Tensor], cache: BlockCache) -> Tensor:
-        """The pixel x (B,C) at column c and what `project` gave -> its output (B,C); for a block of PixelConv."""
-        h = sum(beside, self.first.pixel(concat_elu(x), c, cache.first))
-        return x + gate(self.second.pixel(concat_elu(h), c, cache.second) + cache.bias)
+    def pixel(self, x: Tensor, c: int, beside: Sequence[Tensor], cache: BlockCache) -> Tensor:
+        """The pixel x (B,C) at column c and what `project` gave -> its output (B,C)."""
+        self.first.push(concat_elu(x), c, cache.first)
+        self.second.push(concat_elu(sum(beside, self.first.pixel(c, cache.first))), c, cache.second)
+        return x + gate(self.second.pixel(c, cache.second) + cache.bias)
 
 
 def gate(x: Tensor) -> Tensor:

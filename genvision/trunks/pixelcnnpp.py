@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genvision.layers.causal_conv import PixelCache, PixelConv, RowConv
-from genvision.layers.gated_residual import BlockCache, GatedResidual
+from genvision.layers.gated_residual import BlockCache, PixelResidual, RowResidual
 from genvision.trunks.trunk import Trunk
 
 
@@ -28,16 +28,16 @@ class Pair(nn.Module):
 
     def __init__(self, width: int, *, skips: bool, dropout: float) -> None:
         super().__init__()
-        self.v = GatedResidual(RowConv, width, width, n_beside=int(skips), dropout=dropout)
-        self.h = GatedResidual(PixelConv, width, width, n_beside=1 + int(skips), dropout=dropout)
+        self.v = RowResidual(width, width, n_beside=int(skips), dropout=dropout)
+        self.h = PixelResidual(width, width, n_beside=1 + int(skips), dropout=dropout)
 
     def forward(self, v: Tensor, h: Tensor, cond: Tensor, *skip: Tensor) -> tuple[Tensor, Tensor]:
         v = self.v(v, cond, *skip[:1])
         return v, self.h(h, cond, v, *skip[1:])
 
     def start(self, cond: Tensor, columns: int) -> PairCache:
-        caches = (block.start(cond, columns) for block in (self.v, self.h))
-        return PairCache(*caches, cond.new_zeros(*cond.shape, columns))
+        beside = cond.new_zeros(*cond.shape, columns)
+        return PairCache(self.v.start(cond, columns), self.h.start(cond, columns), beside)
 
     def row(self, v: Tensor, cache: PairCache, *skip: Tensor) -> Tensor:
         """The next row v (B,D,W) of that stream, and its skip -> its output; h is made ready for the row."""
@@ -61,23 +61,71 @@ class Expand(nn.Conv2d):
         return rearrange(super().forward(x), "b (d p q) h w -> b d (h p) (w q)", p=2, q=2)
 
 
-@dataclass
-class ScaleCache:
-    """Caches of the pairs and, around a coarser scale, its own, those of the way there, and what came back from it:
-    rows (B,D,2,W) of stream v, the 2x2 blocks (B,D,2,W) of stream h.
-    """
+class ScaleCache(NamedTuple):
+    """Caches of the pairs, and of what lies around the coarser scale."""
 
     down: list[PairCache]
     up: list[PairCache]
-    inner: ScaleCache | None = None
-    shrink_v: Tensor | None = None
-    shrink_h: PixelCache | None = None
-    expanded_v: Tensor | None = None
-    expanded_h: Tensor | None = None
+    coarser: Any  # CoarserCache, or None at the coarsest
 
 
 class Scale(Trunk):
-    """Both streams at one resolution, around the same at half of it: `depth` pairs down, one more up, with shortcuts.
+    """Both streams at one resolution, around the same at half of it: `depth` pairs down, one more up, shortcuts."""
+
+    def __init__(self, width: int, depth: int, scales: int, dropout: float) -> None:
+        super().__init__()
+        self.coarser = Coarser(width, depth, scales - 1, dropout) if scales > 1 else None
+        self.down = nn.ModuleList(Pair(width, skips=False, dropout=dropout) for _ in range(depth))
+        self.up = nn.ModuleList(Pair(width, skips=True, dropout=dropout) for _ in range(depth + (scales > 1)))
+
+    def forward(self, v: Tensor, h: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        skips = [(v, h)]
+        for pair in self.down:
+            skips.append(self.run(pair, *skips[-1], cond))
+        v, h = skips.pop() if self.coarser is None else self.coarser(*skips[-1], cond)
+        for pair in self.up:
+            v, h = self.run(pair, v, h, cond, *skips.pop())
+        return v, h
+
+    def start(self, cond: Tensor, columns: int) -> ScaleCache:
+        down, up = ([pair.start(cond, columns) for pair in way] for way in (self.down, self.up))
+        return ScaleCache(down, up, None if self.coarser is None else self.coarser.start(cond, columns))
+
+    def row(self, v: Tensor, r: int, cache: ScaleCache) -> Tensor:
+        """Row r (B,D,W) of stream v -> its output; every h block is made ready for the row."""
+        skips = [v]
+        for pair, own in zip(self.down, cache.down, strict=True):
+            skips.append(pair.row(skips[-1], own))
+        v = skips.pop() if self.coarser is None else self.coarser.row(skips[-1], r, cache.coarser)
+        for pair, own in zip(self.up, cache.up, strict=True):
+            v = pair.row(v, own, skips.pop())
+        return v
+
+    def pixel(self, h: Tensor, r: int, c: int, cache: ScaleCache) -> Tensor:
+        """Stream h (B,D) at (r,c) -> its output there."""
+        skips = [h]
+        for pair, own in zip(self.down, cache.down, strict=True):
+            skips.append(pair.pixel(skips[-1], c, own))
+        h = skips.pop() if self.coarser is None else self.coarser.pixel(skips[-1], r, c, cache.coarser)
+        for pair, own in zip(self.up, cache.up, strict=True):
+            h = pair.pixel(h, c, own, skips.pop())
+        return h
+
+
+class CoarserCache(NamedTuple):
+    """Caches on the way to the coarser scale and of itself, and what came back from it: two rows (B,D,2,W) of stream v,
+    and of stream h the blocks of two rows (B,D,2,W) as far as they are known.
+    """
+
+    shrink_v: Tensor
+    shrink_h: PixelCache
+    scale: ScaleCache
+    rows: Tensor
+    blocks: Tensor
+
+
+class Coarser(nn.Module):
+    """v, h (B,D,H,W) -> v, h: down to half the resolution, through a Scale, and back.
 
     A shrunk position (r,c) sees rows up to 2r and columns up to 2c of its stream, and what is expanded from it stands
     at or after (2r,2c): no position learns of itself through the coarser scale.
@@ -85,70 +133,37 @@ class Scale(Trunk):
 
     def __init__(self, width: int, depth: int, scales: int, dropout: float) -> None:
         super().__init__()
-        self.inner = Scale(width, depth, scales - 1, dropout) if scales > 1 else None
-        self.down = nn.ModuleList(Pair(width, skips=False, dropout=dropout) for _ in range(depth))
-        self.up = nn.ModuleList(Pair(width, skips=True, dropout=dropout) for _ in range(depth + (scales > 1)))
-        if scales > 1:
-            self.shrink_v, self.shrink_h = RowConv(width, width, stride=2), PixelConv(width, width, stride=2)
-            self.expand_v, self.expand_h = Expand(width), Expand(width)
+        self.shrink_v, self.shrink_h = RowConv(width, width, stride=2), PixelConv(width, width, stride=2)
+        self.scale = Scale(width, depth, scales, dropout)
+        self.expand_v, self.expand_h = Expand(width), Expand(width)
 
     def forward(self, v: Tensor, h: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
         height, width = v.shape[2:]
-        skips = [(v, h)]
-        for pair in self.down:
-            skips.append(self.run(pair, *skips[-1], cond))
-        if self.inner is None:
-            v, h = skips.pop()
-        else:
-            v, h = self.inner(self.shrink_v(skips[-1][0]), self.shrink_h(skips[-1][1]), cond)
-            v, h = self.expand_v(v)[:, :, :height, :width], self.expand_h(h)[:, :, :height, :width]
-        for pair in self.up:
-            v, h = self.run(pair, v, h, cond, *skips.pop())
-        return v, h
+        v, h = self.scale(self.shrink_v(v), self.shrink_h(h), cond)
+        return self.expand_v(v)[:, :, :height, :width], self.expand_h(h)[:, :, :height, :width]
 
-    def start(self, cond: Tensor, columns: int) -> ScaleCache:
-        pairs = ([pair.start(cond, columns) for pair in way] for way in (self.down, self.up))
-        if self.inner is None:
-            return ScaleCache(*pairs)
+    def start(self, cond: Tensor, columns: int) -> CoarserCache:
         half = -(-columns // 2)
-        shrunk = self.shrink_v.start(cond, columns), self.shrink_h.start(cond, columns)
-        expanded = (cond.new_zeros(*cond.shape, 2, 2 * half) for _ in range(2))
-        return ScaleCache(*pairs, self.inner.start(cond, half), *shrunk, *expanded)
+        rows, blocks = (cond.new_zeros(*cond.shape, 2, 2 * half) for _ in range(2))
+        shrink_v, shrink_h = self.shrink_v.start(cond, columns), self.shrink_h.start(cond, columns)
+        return CoarserCache(shrink_v, shrink_h, self.scale.start(cond, half), rows, blocks)
 
-    def row(self, v: Tensor, r: int, cache: ScaleCache) -> Tensor:
-        """Row r (B,D,W) of stream v -> its output; every h block is made ready for the row."""
-        skips = [v]
-        for pair, own in zip(self.down, cache.down, strict=True):
-            skips.append(pair.row(skips[-1], own))
-        v = skips.pop() if self.inner is None else self._row_of_inner(skips[-1], r, cache)
-        for pair, own in zip(self.up, cache.up, strict=True):
-            v = pair.row(v, own, skips.pop())
-        return v
+    def row(self, v: Tensor, r: int, cache: CoarserCache) -> Tensor:
+        """As `Scale.row`; the coarser scale works at even rows."""
+        self.shrink_v.push(v, cache.shrink_v)
+        self.shrink_h.begin_row(cache.shrink_h)
+        if r % 2 == 0:
+            coarse = self.scale.row(self.shrink_v.row(cache.shrink_v), r // 2, cache.scale)
+            cache.rows.copy_(self.expand_v(coarse[:, :, None]))
+        return cache.rows[:, :, r % 2, : v.shape[2]]
 
-    def _row_of_inner(self, v: Tensor, r: int, cache: ScaleCache) -> Tensor:
-        shrunk = self.shrink_v.row(v, cache.shrink_v, skip=r % 2 == 1)
-        self.shrink_h.begin_row(cache.shrink_h, skip=r % 2 == 1)
-        if shrunk is not None:
-            coarse = self.inner.row(shrunk, r // 2, cache.inner)
-            cache.expanded_v.copy_(self.expand_v(coarse[:, :, None]))
-        return cache.expanded_v[:, :, r % 2, : v.shape[2]]
-
-    def pixel(self, h: Tensor, r: int, c: int, cache: ScaleCache) -> Tensor:
-        """Stream h (B,D) at (r,c) -> its output there."""
-        skips = [h]
-        for pair, own in zip(self.down, cache.down, strict=True):
-            skips.append(pair.pixel(skips[-1], c, own))
-        if self.inner is None:
-            h = skips.pop()
-        else:
-            shrunk = self.shrink_h.pixel(skips[-1], c, cache.shrink_h, skip=r % 2 == 1 or c % 2 == 1)
-            if shrunk is not None:
-                coarse = self.inner.pixel(shrunk, r // 2, c // 2, cache.inner)
-                cache.expanded_h[..., c : c + 2] = self.expand_h(coarse[..., None, None])
-            h = cache.expanded_h[:, :, r % 2, c]
-        for pair, own in zip(self.up, cache.up, strict=True):
-            h = pair.pixel(h, c, own, skips.pop())
-        return h
+    def pixel(self, h: Tensor, r: int, c: int, cache: CoarserCache) -> Tensor:
+        """As `Scale.pixel`; the coarser scale works where both coordinates are even."""
+        self.shrink_h.push(h, c, cache.shrink_h)
+        if r % 2 == c % 2 == 0:
+            coarse = self.scale.pixel(self.shrink_h.pixel(c, cache.shrink_h), r // 2, c // 2, cache.scale)
+            cache.blocks[..., c : c + 2] = self.expand_h(coarse[..., None, None])
+        return cache.blocks[:, :, r % 2, c]
 
 
 @dataclass
@@ -198,8 +213,9 @@ class PixelCNNPPTrunk(Trunk):
     def start(self, cond: Tensor) -> PixelCNNPPCache:
         """An empty cache for as many images as cond (B,D) has rows."""
         columns = self.grid[1]
-        rows = (cond.new_zeros(*cond.shape, columns) for _ in range(2))
-        return PixelCNNPPCache(self.above.start(cond, columns), *rows, self.scale.start(cond, columns))
+        inputs, from_above = (cond.new_zeros(*cond.shape, columns) for _ in range(2))
+        above, scale = self.above.start(cond, columns), self.scale.start(cond, columns)
+        return PixelCNNPPCache(above, inputs, from_above, scale)
 
     def step(self, h: Tensor | None, cache: PixelCNNPPCache) -> Tensor:
         """The input (B,D) at the place before the next one in raster order (None at the first) -> its output (B,D)."""
@@ -208,7 +224,8 @@ class PixelCNNPPTrunk(Trunk):
         if h is not None:
             cache.inputs[:, :, c - 1] = h  # at the start of a row, the last of the row above
         if c == 0:
-            self.scale.row(self.above.row(cache.inputs, cache.above), r, cache.scale)
+            self.above.push(cache.inputs, cache.above)
+            self.scale.row(self.above.row(cache.above), r, cache.scale)
             cache.from_above.copy_(self.above_h(cache.inputs[:, :, None])[:, :, 0])
         left = torch.zeros_like(cache.inputs[:, :, 0]) if c == 0 else h
         mixed = cache.from_above[:, :, c] + F.linear(left, self.left.weight[:, :, 0, 0], self.left.bias)
