@@ -29,7 +29,7 @@ def build(config: Config, spec: ImageSpec) -> Family:
 
     Raises ConfigError, naming the trunks that can, where a trunk cannot serve its role or the images do not fit.
     """
-    family = FAMILIES[config.family.name]
+    family = FAMILIES[config.family.name].variant(config.family)
     options = family.network_options(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.train.seed)
@@ -46,7 +46,7 @@ def _network(role: str, trunk: dict, spec: ImageSpec, options: dict) -> torch.nn
 
 def grids(config: Config, spec: ImageSpec) -> dict[str, tuple[int, int]]:
     """(h, w) tokens on which each role's trunk works."""
-    family = FAMILIES[config.family.name]
+    family = FAMILIES[config.family.name].variant(config.family)
     return {role: grid_of(spec, options.get("patch", 1)) for role, options in family.network_options(config).items()}
 
 

@@ -35,7 +35,8 @@ def sample_to(
     if state.is_main_process:
         used = family.check_labels(None if asked is None else torch.tensor(asked), num_images)
         write_images(images, out, labels=used)
-    return f"{out}: {num_images} images from the EMA weights of {source}, seed {seed}"
+    caveat = f" ({family.caveat})" if family.caveat else ""
+    return f"{out}: {num_images} images from the EMA weights of {source}, seed {seed}{caveat}"
 
 
 def parse_labels(text: str | None, n: int) -> list[int] | None:

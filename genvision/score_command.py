@@ -62,5 +62,8 @@ def run_likelihood(run: Path, split: Split, limit: int | None, importance_sample
     family = load(run).to(processes().device).generator
     bits = bits_per_dim(family, data.load(config.data, split), limit=limit, importance_samples=importance_samples)
     if bits is None:
-        raise ConfigError(f"family={config.family.name} has no likelihood: bits/dim exist for vae and autoregressive")
+        raise ConfigError(
+            f"family={config.family.name} has no likelihood here: bits/dim exist for autoregressive and for a vae with "
+            "family.latent=gaussian"
+        )
     return {"data": config.data.name, **bits}

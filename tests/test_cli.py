@@ -301,7 +301,7 @@ def test_a_bound_that_cannot_be_had_is_refused(trained, family, bound, message):
 
 def test_a_family_without_likelihood_says_so(trained):
     said = genvision("nll", trained("diffusion").path)
-    assert said.code == 2 and "family=diffusion has no likelihood" in said.error
+    assert said.code == 2 and "family=diffusion has no likelihood here" in said.error
 
 
 def test_the_leaderboard_is_rebuilt_from_result_files_alone(trained, tmp_path):

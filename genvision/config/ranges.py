@@ -17,7 +17,7 @@ MIN_WARMUP_FOR_MINUTES = 20  # the speed of these steps is what turns minutes in
 
 POSITIVE = {
     *("data.height", "data.width", "family.latent_channels", "family.downsample", "family.mixtures"),
-    "family.output_scale",
+    *("family.output_scale", "family.codebook_size"),
     *("train.steps", "train.images", "train.minutes", "train.batch_size", "train.micro_batch_size"),
     *("train.learning_rate", "train.save_every_steps", "train.keep_checkpoints"),
     *(
@@ -34,7 +34,7 @@ POSITIVE = {
     *("trunk.mlp_ratio", "trunk.token_ratio", "trunk.channel_ratio"),
 }
 NOT_NEGATIVE = {
-    *("family.free_bits", "family.top_channels"),
+    *("family.free_bits", "family.top_channels", "family.commitment"),
     *("data.crop_padding", "family.beta", "family.beta_warmup_steps", "train.warmup_steps", "train.weight_decay"),
     *("train.clip_norm", "train.seed", "train.validate_every_steps", "log.grid_every_steps"),
     *("sample.seed", "sample.guidance", "score.num_images", "score.every_steps"),
@@ -43,6 +43,7 @@ FRACTION = {"family.label_dropout"}
 BELOW_ONE = {"data.validation_fraction", "train.betas", "ema.decay", "trunk.dropout"}
 CHANNELS = {"data.channels"}
 ODD = {"trunk.kernel"}
+LEVELS = {"family.fsq_levels"}
 
 _RULES: tuple[tuple[set[str], Callable[[Any], bool], str], ...] = (
     (POSITIVE, lambda x: x > 0, "more than 0"),
@@ -51,6 +52,7 @@ _RULES: tuple[tuple[set[str], Callable[[Any], bool], str], ...] = (
     (BELOW_ONE, lambda x: 0 <= x < 1, "from 0 to below 1"),
     (CHANNELS, lambda x: 1 <= x <= 4, "from 1 to 4"),
     (ODD, lambda x: x > 0 and x % 2 == 1, "an odd number, such as 3"),
+    (LEVELS, lambda x: x >= 2, "2 or more"),
 )
 
 
