@@ -31,7 +31,7 @@ def build(config: Config, spec: ImageSpec, codec: Codec | None = None) -> Family
     codec  what the images become before the networks see them; None: they stay pixels
     Raises ConfigError, naming the trunks that can, where a trunk cannot serve its role or the images do not fit.
     """
-    family = FAMILIES[config.family.name]
+    family = FAMILIES[config.family.name].variant(config.family)
     options, coded = family.network_options(config), codec.spec if codec else spec
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.train.seed)
@@ -48,7 +48,7 @@ def _network(role: str, trunk: dict, spec: ImageSpec, options: dict) -> torch.nn
 
 def grids(config: Config, spec: ImageSpec) -> dict[str, tuple[int, int]]:
     """(h, w) tokens on which each role's trunk works."""
-    family = FAMILIES[config.family.name]
+    family = FAMILIES[config.family.name].variant(config.family)
     return {role: grid_of(spec, options.get("patch", 1)) for role, options in family.network_options(config).items()}
 
 

@@ -140,12 +140,12 @@ class Experiment:
             outcome.scored = self.score(drawn.images[: config.score.num_images])
         if self.main:
             outcome.bits_per_dim = bits_per_dim(self.family, self.test_set, progress=True) if self.test_set else None
-            outcome.validation = self.validate(self.held_out) if self.held_out else None
+            outcome.validation = self.validate(self.held_out) if self.held_out else {}
             write_record(self._record("finished", outcome), self.folder.result)
             self._status("finished")
             runs = self.folder.path.parent  # not run.dir: a run may be gone on with from another working folder
             page = build_leaderboard(runs, runs / "leaderboard")
-            self._say(summary(self.folder, config, outcome, page))
+            self._say(summary(self.folder, config, self.family, outcome, page))
         self.accelerator.wait_for_everyone()
 
     def validate(self, held_out: ImageSet) -> dict[str, float]:

@@ -53,7 +53,8 @@ class ImageGenerationPipeline(DiffusionPipeline):
         networks = {"encoder": encoder, "decoder": decoder, "denoiser": denoiser, "predictor": predictor}
         self.register_modules(**networks)
         self.register_to_config(family=family, options=options, spec=spec, sampling=sampling)
-        self.generator: Family = FAMILIES[family](ImageSpec(**spec), networks, FAMILY_CONFIGS[family](**options))
+        typed = FAMILY_CONFIGS[family](**options)
+        self.generator: Family = FAMILIES[family].variant(typed)(ImageSpec(**spec), networks, typed)
         self.generator.eval()
 
     @classmethod

@@ -84,5 +84,5 @@ def run_likelihood(run: Path, split: Split, limit: int | None, **options: Any) -
     image_set = data.load(config.data, split)
     bits = bits_per_dim(family, image_set, limit=limit, progress=state.is_main_process, **given)
     if bits is None:
-        raise ConfigError(f"family={config.family.name} has no likelihood: it generates codes, not pixels")
+        raise ConfigError(f"family={config.family.name} has no bits/dim of pixels: it is about codes")
     return {"data": config.data.name, **bits}

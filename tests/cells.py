@@ -17,6 +17,7 @@ from genvision.spec import Batch, Draw, ImageSpec
 
 FAMILY_OPTIONS = {
     "vae": VAEConfig(
+        latent="gaussian",
         latent_channels=4,
         top_channels=5,
         downsample=2,
@@ -26,6 +27,9 @@ FAMILY_OPTIONS = {
         beta=1.0,
         beta_warmup_steps=0,
         free_bits=0.0,
+        fsq_levels=(5, 3, 2),
+        codebook_size=12,
+        commitment=0.25,
         pixels="mean",
     ),
     "autoregressive": AutoregressiveConfig(likelihood="categorical", mixtures=3, label_dropout=0.1, order="raster"),

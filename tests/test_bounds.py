@@ -10,7 +10,6 @@ import torch
 from cells import draw_of, make_cell, randomise, some_batch
 from torch.distributions import Normal
 
-from genvision.errors import ConfigError
 from genvision.probability.bounds import active_units, free_bits, importance_weighted
 from genvision.probability.likelihood import make_likelihood
 from genvision.spec import Batch, Draw, ImageSpec
@@ -142,9 +141,3 @@ def test_the_scale_of_the_logistic_is_one_number_learned_or_fixed(scale) -> None
     head.log_prob(means, x).sum().backward()
     if scale is None:
         assert head.log_scale.grad.abs() > 0
-
-
-def test_an_output_scale_without_the_logistic_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"family.output_scale=0.1 is the one scale of family.likelihood=logistic"):
-        make_cell("vae", ("vit", "vit"), ImageSpec(1, 4, 4), output_scale=0.1)
-    assert make_cell("vae", ("vit", "vit"), ImageSpec(1, 4, 4), likelihood="logistic", output_scale=0.1)

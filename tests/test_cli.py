@@ -302,7 +302,7 @@ def test_a_bound_that_cannot_be_had_is_refused(trained, family, bound, message):
 def test_a_family_without_likelihood_says_so(trained, monkeypatch):
     monkeypatch.setattr("genvision.families.diffusion.Diffusion.likelihood", None)
     said = genvision("nll", trained("diffusion").path)
-    assert said.code == 2 and "family=diffusion has no likelihood: it generates codes" in said.error
+    assert said.code == 2 and "family=diffusion has no bits/dim of pixels" in said.error
 
 
 def test_the_leaderboard_is_rebuilt_from_result_files_alone(trained, tmp_path):

@@ -176,6 +176,19 @@ def test_a_wrong_value_names_its_key_and_what_was_expected(override, expected):
         (["family=vae", "encoder.patch=2"], "encoder.patch: only a denoiser has a patch; set family.downsample"),
         (["family=vae", "family.path=flow"], "unknown key family.path"),
         (
+            ["family=vae", "family.latent=vq", "family.beta=2"],
+            "family.beta=2 means nothing with family.latent=vq: it is for gaussian",
+        ),
+        (
+            ["family=vae", "family.codebook_size=64"],
+            "family.codebook_size=64 means nothing with family.latent=gaussian: it is for vq",
+        ),
+        (
+            ["family=vae", "family.output_scale=0.1"],
+            "means nothing with family.likelihood=logistic_mixture: it is for logistic",
+        ),
+        (["family=vae", "family.latent=fsq", "family.fsq_levels=[8,1]"], "family.fsq_levels: must be 2 or more, not 1"),
+        (
             ["train.steps=5", "train.images=5"],
             "train.steps: give one of train.steps, train.images, train.minutes; here:",
         ),

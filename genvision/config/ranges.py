@@ -17,7 +17,7 @@ MIN_WARMUP_FOR_MINUTES = 20  # the speed of these steps is what turns minutes in
 
 POSITIVE = {
     *("data.height", "data.width", "family.latent_channels", "family.downsample", "family.mixtures"),
-    "family.output_scale",
+    *("family.output_scale", "family.codebook_size"),
     *("train.steps", "train.images", "train.minutes", "train.batch_size", "train.micro_batch_size"),
     *("train.learning_rate", "train.save_every_steps", "train.keep_checkpoints"),
     *(
@@ -37,7 +37,7 @@ POSITIVE = {
     *("family.log_normal_std", "family.min_snr_gamma", "family.sigma_data"),
 }
 NOT_NEGATIVE = {
-    *("family.free_bits", "family.top_channels"),
+    *("family.free_bits", "family.top_channels", "family.commitment"),
     *("data.crop_padding", "family.beta", "family.beta_warmup_steps", "train.warmup_steps", "train.weight_decay"),
     *("train.clip_norm", "train.seed", "train.validate_every_steps", "log.grid_every_steps"),
     *("sample.seed", "sample.guidance", "sample.guidance_interval", "sample.top_k"),
@@ -51,6 +51,7 @@ MAY_BE_EMPTY = {"trunk.attention_levels"}
 CHANNELS = {"data.channels"}
 ODD = {"trunk.kernel"}
 FINITE = {"family.log_normal_mean"}  # any number
+LEVELS = {"family.fsq_levels"}
 
 _RULES: tuple[tuple[set[str], Callable[[Any], bool], str], ...] = (
     (POSITIVE, lambda x: x > 0, "more than 0"),
@@ -60,6 +61,7 @@ _RULES: tuple[tuple[set[str], Callable[[Any], bool], str], ...] = (
     (BELOW_ONE, lambda x: 0 <= x < 1, "from 0 to below 1"),
     (CHANNELS, lambda x: 1 <= x <= 4, "from 1 to 4"),
     (ODD, lambda x: x > 0 and x % 2 == 1, "an odd number, such as 3"),
+    (LEVELS, lambda x: x >= 2, "2 or more"),
 )
 
 

@@ -31,6 +31,7 @@ class DataConfig:
 @dataclass(frozen=True)
 class VAEConfig:
     name: Literal["vae"] = "vae"
+    latent: Literal["gaussian", "fsq", "vq"] = MISSING
     latent_channels: int = MISSING
     top_channels: int = MISSING  # of the vector from which the prior of the grid is told; 0: a standard normal prior
     downsample: int = MISSING  # pixels per latent cell and side
@@ -40,6 +41,9 @@ class VAEConfig:
     beta: float = MISSING  # weight of the KL term
     beta_warmup_steps: int = MISSING
     free_bits: float = MISSING  # of each latent channel and image that the KL term leaves alone
+    fsq_levels: tuple[int, ...] = MISSING  # of each channel of a finite scalar quantiser, in place of latent_channels
+    codebook_size: int = MISSING  # of a vector quantiser
+    commitment: float = MISSING  # weight of the distance between the encoder's output and the codes, vq
     pixels: Literal["mean", "sample"] = MISSING  # what a generated image shows: the decoder's mean or a draw
 
 

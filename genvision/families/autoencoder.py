@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor
 
 from genvision.config.schema import Config, VAEConfig
-from genvision.errors import ConfigError
 from genvision.families.base import Family, require_finite
-from genvision.families.codec import Codec
 from genvision.networks.network import grid_of
 from genvision.probability.randomness import Stream, uniform
-from genvision.probability.units import to_unit
-from genvision.spec import Batch, Draw, ImageSpec
+from genvision.probability.units import psnr_db, to_unit
+from genvision.spec import Batch, Draw
 
 
 class Autoencoder(Family):
@@ -22,23 +21,16 @@ class Autoencoder(Family):
     roles = ("encoder", "decoder")
     options: VAEConfig
 
-    def __init__(self, spec: ImageSpec, networks: Mapping, options: VAEConfig, *codec: Codec | None) -> None:
-        super().__init__(spec, networks, options, *codec)
-        if options.output_scale is not None and options.likelihood != "logistic":
-            raise ConfigError(
-                f"family.output_scale={options.output_scale} is the one scale of family.likelihood=logistic; "
-                f"{options.likelihood} has none: set it to null"
-            )
-
     @staticmethod
     def network_options(config: Config) -> Mapping[str, dict]:
+        """What does not depend on the kind of latents."""
         family = config.family
         head = {"name": family.likelihood, "mixtures": family.mixtures}
         if family.likelihood == "logistic":
             head = {"name": "logistic", "scale": family.output_scale}
         return {
             "encoder": {"patch": family.downsample},
-            "decoder": {"patch": family.downsample, "latent_channels": family.latent_channels, "likelihood": head},
+            "decoder": {"patch": family.downsample, "likelihood": head},
         }
 
     def grid(self) -> tuple[int, int]:
@@ -60,6 +52,15 @@ class Autoencoder(Family):
         if self.options.pixels == "mean":
             return self.decoder.head.mean(features)
         return self.decoder.head.sample(features, uniform(draw, Stream.SAMPLE + Stream.PIXELS, *self.spec.shape))
+
+    def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
+        """The images (B,C,H,W) uint8 that come back from their latents, a posterior's mean where there is one."""
+        raise NotImplementedError
+
+    def diagnostics(self, batches: Iterable[tuple[Batch, Draw]]) -> dict[str, float]:
+        """How close the images come back."""
+        psnr = [psnr_db(batch.images, self.reconstruct(batch, draw), self.spec.levels) for batch, draw in batches]
+        return {"psnr_db": torch.cat(psnr).mean().item()}
 
     def network_evaluations(self) -> int:
         return 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -41,6 +41,8 @@ class Family(nn.Module):
     sample_options: tuple[str, ...] = ()  # the keys of `config.sample` that its sampler takes
     sample_models: tuple[str, ...] = ()  # its arguments beside these that are families themselves
     codes: str | None = None  # the kind of codes it can generate: "values" or "tokens"; None: pixels alone
+    headline: tuple[str, ...] = ()  # the diagnostics that a run's last lines repeat
+    caveat: str | None = None  # what must be known of its samples before they are judged
 
     def __init__(
         self, spec: ImageSpec, networks: Mapping[str, nn.Module], options: Any, codec: Codec | None = None
@@ -57,6 +59,11 @@ class Family(nn.Module):
             self.likelihood = None  # bits/dim of codes are not those of pixels
         for role in self.roles:
             self.add_module(role, networks[role])
+
+    @classmethod
+    def variant(cls, options: Any) -> type[Family]:
+        """The class of these options, where a family has several."""
+        return cls
 
     @staticmethod
     def network_options(config: Config) -> Mapping[str, dict]:
@@ -75,6 +82,12 @@ class Family(nn.Module):
     def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """`loss`, under the name that DistributedDataParallel's hooks see."""
         return self.loss(batch, draw)
+
+    def after_step(self, gather: Callable[[Tensor], Tensor]) -> None:
+        """Move what no gradient moves, such as a codebook, once the optimizer has made its step.
+
+        gather  stacks a tensor of every process: (...) -> (P,...)
+        """
 
     def log_prob(self, batch: Batch, draw: Draw, **options: int | str) -> Tensor:
         """(B,) nats; a lower bound where `likelihood` is "bound"."""

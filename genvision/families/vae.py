@@ -10,8 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from genvision.config.schema import Config
+from genvision.config.schema import Config, VAEConfig
 from genvision.families.autoencoder import Autoencoder
+from genvision.families.quantised import QuantisedVAE
 from genvision.probability.bounds import active_units, free_bits, importance_samples, importance_weighted
 from genvision.probability.gaussian import DiagonalGaussian
 from genvision.probability.randomness import Stream, normal
@@ -47,6 +48,11 @@ class VAE(Autoencoder):
 
     likelihood = "bound"
     likelihood_options = MappingProxyType({"bound": "elbo"})
+    headline = ("active_units", "top_active_units", "psnr_db")
+
+    @classmethod
+    def variant(cls, options: VAEConfig) -> type[Autoencoder]:
+        return cls if options.latent == "gaussian" else QuantisedVAE
 
     @staticmethod
     def network_options(config: Config) -> Mapping[str, dict]:
@@ -54,7 +60,7 @@ class VAE(Autoencoder):
         top = {"top_channels": family.top_channels}
         return {
             "encoder": shared["encoder"] | {"out_channels": 2 * family.latent_channels} | top,
-            "decoder": shared["decoder"] | top,
+            "decoder": shared["decoder"] | {"latent_channels": family.latent_channels} | top,
         }
 
     def posterior(self, batch: Batch) -> DiagonalGaussian:
@@ -110,13 +116,17 @@ class VAE(Autoencoder):
 
     def diagnostics(self, batches: Iterable[tuple[Batch, Draw]]) -> dict[str, float]:
         """Active units, and the KL of each channel over its grid in nats, a mean over images; `top_` is the vector."""
+        batches = list(batches)
         found = [self.infer(self.posterior(batch), batch.labels, draw) for batch, draw in batches]
-        told: dict[str, float] = {}
+        told = super().diagnostics(batches)
         for prefix, latents in zip(("", "top_"), zip(*found, strict=True), strict=False):
             told[f"{prefix}active_units"] = active_units(torch.cat([latent.posterior.mean for latent in latents]))
             kl = torch.cat([latent.kl() for latent in latents]).flatten(2).sum(2).mean(0)
             told |= {f"{prefix}kl_nats_{channel:02d}": nats for channel, nats in enumerate(kl.tolist())}
         return told
+
+    def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
+        return self.decode(self.posterior(batch).mean, batch.labels, draw)
 
     def noise_size(self) -> int:
         """How many normal numbers one image's latents are made of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -37,7 +38,7 @@ class TokenStem(nn.Module):
         self.tables = nn.ModuleList(nn.Embedding(levels, width) for _ in range(c_in))
 
     def forward(self, x: Tensor) -> Tensor:
-        return sum(table(x[:, c].long()) for c, table in enumerate(self.tables))
+        return torch.stack([table(x[:, c].long()) for c, table in enumerate(self.tables)]).sum(0)
 
 
 class PatchHead(nn.Module):

@@ -16,6 +16,7 @@ from genvision.networks.network import (
     make_stem,
     run_trunk,
 )
+from genvision.probability.quantise import make_quantiser
 from genvision.spec import ImageSpec
 from genvision.trunks import make_trunk
 
@@ -30,6 +31,7 @@ class Encoder(ModelMixin, ConfigMixin):
     vector        gather the whole grid in one cell
     top_channels  channels of a latent vector above the grid, which `top` finds: an encoder of the same trunk whose
                   image is the grid of F / 2 posterior means. 0: none
+    quantiser_config  options of `quantiser`, which makes tokens of the output; None: there is none
     """
 
     _supports_gradient_checkpointing = True
@@ -44,6 +46,7 @@ class Encoder(ModelMixin, ConfigMixin):
         patch: int,
         vector: bool = False,
         top_channels: int = 0,
+        quantiser_config: dict | None = None,
     ) -> None:
         super().__init__()
         image = ImageSpec(**spec)
@@ -53,6 +56,7 @@ class Encoder(ModelMixin, ConfigMixin):
         self.trunk = make_trunk(trunk_config, grid)
         self.head = make_head(trunk_config, VECTOR_CHANNELS if vector else out_channels, 1)
         self.gather = GridToVector(VECTOR_CHANNELS, grid, out_channels) if vector else nn.Identity()
+        self.quantiser = make_quantiser(quantiser_config) if quantiser_config else None
         self.top = None
         if top_channels:
             cells = image._replace(channels=out_channels // 2, height=grid[0], width=grid[1])

@@ -17,7 +17,8 @@ REPEATED_BLOCKS = (
     "ResidualBlock",
     "SpatialAttention",
     "GatedLayer",
-    "GatedResidual",
+    "RowResidual",
+    "PixelResidual",
 )  # what is compiled, of any trunk
 VECTOR_CHANNELS = 16  # of each cell, between a trunk and the one linear map of its whole grid to or from a vector
 

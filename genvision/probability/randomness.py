@@ -29,6 +29,7 @@ class Stream(IntEnum):
     PIXELS = 5
     SOLVER = 6
     ORDER = 7
+    CODES = 20
     SAMPLE = 8  # offset: sampling never meets a training stream, even at equal seeds
     DEQUANTISE = 20
     PROBES = 21
