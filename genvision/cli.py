@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genvision import commands
-from genvision.errors import ConfigError, GenvisionError
+from genvision.errors import ConfigError, GenvisionError, one_line
 
 EXIT_OUT_OF_MEMORY = 7
 EXIT_INTERRUPTED = 143
@@ -53,7 +53,7 @@ def _fail(message: str, code: int, debug: bool) -> int:
         import traceback
 
         traceback.print_exc()
-    print(f"genvision: error: {' '.join(message.split())}", file=sys.stderr)
+    print(one_line(message), file=sys.stderr)
     return code
 
 
