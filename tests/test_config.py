@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genvision.config import CONFIG_DIR, config_hash, load_config, to_yaml
+from genvision.config import CONFIG_DIR, config_hash, load_config, ranges, to_yaml
 from genvision.config.document import read_file
 from genvision.config.groups import choices
-from genvision.config.ranges import BELOW_ONE, CHANNELS, FINITE, FRACTION, NOT_NEGATIVE, ODD, POSITIVE
 from genvision.config.schema import FAMILY_CONFIGS
 from genvision.config.trunks import BACKBONES, FAMILY_ROLES, TRUNK_CONFIGS, TRUNK_ROLES
 
@@ -238,7 +237,7 @@ def test_resolved_configs_are_frozen():
 
 
 def test_every_number_has_exactly_one_range():
-    ruled = [key for keys in (POSITIVE, NOT_NEGATIVE, FRACTION, BELOW_ONE, CHANNELS, ODD, FINITE) for key in keys]
+    ruled = [key for keys, _, _ in ranges._RULES for key in keys] + list(ranges.FINITE)
     assert len(ruled) == len(set(ruled))
     sections_of_a_run = ("data", "train", "log", "ema", "sample", "score", "run")
     sections = [(section, type(getattr(load_config(None, []), section))) for section in sections_of_a_run]
