@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -133,7 +134,7 @@ def _nll_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", type=Path, metavar="RUN")
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"))
     parser.add_argument("--num-images", type=_count, help="the first so many; all by default")
-    parser.add_argument("--bound", metavar="elbo|iwae:K", help="of a vae; K samples make it tighter")
+    parser.add_argument("--bound", type=_bound, metavar="elbo|iwae:K", help="of a vae; K samples make it tighter")
     parser.add_argument("--steps", type=_count, help="of the ODE behind an estimate")
     parser.add_argument("--probes", type=_count, help="random probes of its divergence")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -177,6 +178,12 @@ def _seed(text: str) -> int:
     if not text.isdigit() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^63 - 1")
     return int(text)
+
+
+def _bound(text: str) -> str:
+    if not re.fullmatch(r"elbo|iwae:[1-9][0-9]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither elbo nor iwae:K, such as iwae:64")
+    return text
 
 
 def _count(text: str) -> int:

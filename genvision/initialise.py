@@ -28,7 +28,7 @@ class Initialised(NamedTuple):
 
 @torch.no_grad()
 def initialise(family: Family, source: str) -> Initialised:
-    """Copy the weights of a run, checkpoint, exported model or Hub id into `family`, by name. Raises RunError (`load`)."""
+    """Copy the weights of a run, checkpoint, exported model or Hub id into `family`, by name. Raises RunError."""
     given = load(source).generator.state_dict()
     outcome = Initialised([], [], [])
     for name, tensor in family.state_dict().items():

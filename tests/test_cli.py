@@ -194,7 +194,7 @@ def test_sample_writes_what_the_pipeline_draws(trained, tmp_path):
     ("family", "words", "code", "message"),
     [
         ("vae", ["--steps", "3"], 2, "--steps means nothing to family=vae; leave it out"),
-        ("autoregressive", ["--guidance", "2"], 2, "--guidance means nothing to family=autoregressive"),
+        ("autoregressive", ["--steps", "2"], 2, "--steps means nothing to family=autoregressive"),
         ("diffusion", ["--scheduler", "ddim"], 2, "sample.scheduler=ddim cannot serve family.path=flow"),
         ("diffusion", ["--steps", "1001"], 2, "sample.steps=1001 must be a number from 1 to 1000"),
         ("vae", ["--labels", "zero"], 2, "--labels zero: write whole numbers separated by commas"),
@@ -289,8 +289,8 @@ def test_more_importance_samples_make_the_bound_tighter_and_its_name_says_how_ma
 @pytest.mark.parametrize(
     ("family", "bound", "message"),
     [
-        ("vae", "elbow", "bound 'elbow' is neither elbo nor iwae:K, such as iwae:64"),
-        ("vae", "iwae:0", "bound 'iwae:0' is neither elbo nor iwae:K"),
+        ("vae", "elbow", "'elbow' is neither elbo nor iwae:K, such as iwae:64"),
+        ("vae", "iwae:0", "'iwae:0' is neither elbo nor iwae:K"),
         ("autoregressive", "iwae:4", "--bound means nothing to the bits/dim of family=autoregressive"),
     ],
 )
