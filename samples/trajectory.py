@@ -28,7 +28,9 @@ def main() -> None:
     pipeline = genvision.load(args.run).to(state.device)
     family = pipeline.generator
     if family.options.name != "diffusion":
-        raise ConfigError(f"{args.run} is of family={family.options.name}: only a diffusion one goes from noise to image")
+        raise ConfigError(
+            f"{args.run} is of family={family.options.name}: only a diffusion one goes from noise to image"
+        )
     options = {name: pipeline.config.sampling[name] for name in family.sample_options}
     labels = family.check_labels(None, args.rows)
     y = None if labels is None else labels.to(state.device)
