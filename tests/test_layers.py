@@ -348,6 +348,27 @@ def test_a_gated_layer_sees_the_windows_that_are_drawn(first, seen_by_v, seen_by
     assert window(out_h, h) == seen_by_h
 
 
+@pytest.mark.parametrize("first", [False, True])
+def test_a_gated_layer_is_equation_2_of_its_paper(first) -> None:
+    """Van den Oord et al. 2016: tanh(f) sigmoid(g), both biased by the condition; a residual but in the first layer."""
+    layer = randomise(GatedLayer(4, 3, first=first), 0.5)
+    v, h, cond = torch.randn(2, 4, 3, 5), torch.randn(2, 4, 3, 5), torch.randn(2, 4)
+    bias_v, bias_h = layer.cond(F.silu(cond))[..., None, None].chunk(2, 1)
+    above = layer.vertical(F.pad(v, layer.pad_vertical))[:, :, :3]
+    left = layer.horizontal(F.pad(h, layer.pad_horizontal))[..., :5]
+
+    def gated(x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(x[:, :4]) * torch.sigmoid(x[:, 4:])
+
+    out_v, out_h = layer(v, h, cond)
+    torch.testing.assert_close(out_v, gated(above + bias_v))
+    expected = layer.out(gated(left + layer.link(above) + bias_h))
+    torch.testing.assert_close(out_h, expected if first else h + expected)
+    layer.dropout.p = 1.0
+    dropped = layer.out.bias[:, None, None].expand_as(h)
+    torch.testing.assert_close(layer(v, h, cond)[1], dropped if first else h + dropped)
+
+
 @pytest.mark.parametrize("name", TRUNK_ROLES)
 def test_trunks_work_in_the_memory_format_they_state(name) -> None:
     trunk = make_trunk(trunk_options(name), (4, 4))
