@@ -23,7 +23,9 @@ from genvision.layers.token_mlp import TokenMLP
 from genvision.networks.network import run_trunk
 from genvision.spec import Draw, ImageSpec
 from genvision.trunks import make_trunk
+from genvision.trunks.pixelcnn import GatedLayer
 from genvision.trunks.tokens import shift
+from genvision.trunks.unet import SpatialAttention
 
 WIDTH, HEADS, TOKENS = 24, 3, 10
 POSITIONS = ("none", "learned", "sincos", "rotary")
@@ -300,6 +302,15 @@ def test_the_unet_goes_down_28_14_7_4_and_back() -> None:
     assert sides == [28, 14, 7, 4, 4, 7, 14, 28]
 
 
+def test_attention_over_places_stands_beside_a_skip() -> None:
+    layer, x = SpatialAttention(16, 8), torch.randn(2, 16, 3, 5)
+    assert torch.equal(layer(x), x)  # at the start
+    tokens_of = rearrange(randomise(layer).norm(x), "b c h w -> b (h w) c")
+    expected = x + rearrange(layer.attention(tokens_of), "b (h w) c -> b c h w", h=3)
+    torch.testing.assert_close(layer(x), expected)
+    assert not torch.allclose(expected, x, atol=0.01)
+
+
 @pytest.mark.parametrize("attention", [False, True])
 def test_the_coarsest_level_of_the_unet_attends_where_it_is_asked_to(attention) -> None:
     trunk = make_trunk(trunk_options("unet", attention=attention, multipliers=(1, 2)), (8, 8))
@@ -315,6 +326,47 @@ def test_every_skip_of_the_unet_is_used() -> None:
     trunk = randomise(make_trunk(trunk_options("unet", depth=2), (8, 8)))
     trunk(torch.randn(1, 8, 8, 16), torch.randn(1, 16)).square().sum().backward()
     assert all(p.grad.any() for p in trunk.parameters())
+
+
+@pytest.mark.parametrize(("first", "seen_by_v", "seen_by_h"), [
+    (True, ["  #####  ", "  #####  ", "  #####  ", "         "], ["         "] * 3 + ["  ##     "]),
+    (False, ["         ", "  #####  ", "  #####  ", "  #####  "], ["         "] * 3 + ["  ###    "]),
+])  # fmt: skip
+def test_a_gated_layer_sees_the_windows_that_are_drawn(first, seen_by_v, seen_by_h) -> None:
+    """Rows r - 3 to r of the input of each stack, columns c - 4 to c + 4; `h` looks at `v` too."""
+    layer = randomise(GatedLayer(4, 5, first=first)).double()
+    v, h = torch.randn(2, 1, 4, 5, 9, dtype=torch.float64, requires_grad=True).unbind()
+    cond = torch.zeros(1, 4, dtype=torch.float64)
+    out_v, out_h = (x[0, :, 3, 4].sum() for x in layer(v, h, cond))
+
+    def window(out: torch.Tensor, of: torch.Tensor) -> list[str]:
+        (slope,) = torch.autograd.grad(out, of, retain_graph=True)
+        assert not slope[:, :, 4].any()
+        return ["".join(" #"[int(place)] for place in row) for row in slope.any(1)[0, :4]]
+
+    assert window(out_v, v) == window(out_h, v) == seen_by_v
+    assert window(out_h, h) == seen_by_h
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_gated_layer_is_equation_2_of_its_paper(first) -> None:
+    """Van den Oord et al. 2016: tanh(f) sigmoid(g), both biased by the condition; a residual but in the first layer."""
+    layer = randomise(GatedLayer(4, 3, first=first), 0.5)
+    v, h, cond = torch.randn(2, 4, 3, 5), torch.randn(2, 4, 3, 5), torch.randn(2, 4)
+    bias_v, bias_h = layer.cond(F.silu(cond))[..., None, None].chunk(2, 1)
+    above = layer.vertical(F.pad(v, layer.pad_vertical))[:, :, :3]
+    left = layer.horizontal(F.pad(h, layer.pad_horizontal))[..., :5]
+
+    def gated(x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(x[:, :4]) * torch.sigmoid(x[:, 4:])
+
+    out_v, out_h = layer(v, h, cond)
+    torch.testing.assert_close(out_v, gated(above + bias_v))
+    expected = layer.out(gated(left + layer.link(above) + bias_h))
+    torch.testing.assert_close(out_h, expected if first else h + expected)
+    layer.dropout.p = 1.0
+    dropped = layer.out.bias[:, None, None].expand_as(h)
+    torch.testing.assert_close(layer(v, h, cond)[1], dropped if first else h + dropped)
 
 
 @pytest.mark.parametrize("name", TRUNK_ROLES)
