@@ -49,13 +49,8 @@ class Family(nn.Module):
     ) -> None:
         super().__init__()
         self.spec, self.options = spec, options
-        self.codec = (codec or PixelCodec(spec)).requires_grad_(False)
+        self.codec = codec or PixelCodec(spec)
         if not self.codec.lossless:
-            if self.codes not in self.codec.kinds:
-                raise ConfigError(
-                    f"codec.run: its codes are {self.codec.kinds[0]}, family={options.name} generates "
-                    f"{self.codes or 'pixels'}; values are for diffusion, tokens (of vq or fsq) for autoregressive"
-                )
             self.likelihood = None  # bits/dim of codes are not those of pixels
         for role in self.roles:
             self.add_module(role, networks[role])
@@ -73,7 +68,7 @@ class Family(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights: float32, or float64 in tests that need exactness."""
-        return next(getattr(self, self.roles[0]).parameters()).dtype
+        return next(self.parameters()).dtype
 
     def loss(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """Per-example terms, every value (B,), unreduced; "loss" is what training minimises."""
