@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genvision.errors import DataError
+from genvision.evaluation.batches import batches
 from genvision.families.base import Family, require_finite
 from genvision.probability.bounds import importance_weighted
 from genvision.probability.units import nats_to_bits_per_dim
@@ -26,7 +27,6 @@ def bits_per_dim(
     batch_size: int = 64,
     limit: int | None = None,
     importance_samples: int | None = None,
-    device: torch.device | str | None = None,
 ) -> dict[str, Any] | None:
     """{"value", "kind", "bound", "split", "num_images", "standard_error"}, or None where the family has no likelihood.
 
@@ -35,7 +35,7 @@ def bits_per_dim(
     bound           "elbo", or "iwae:K" with K `importance_samples` (Burda et al. 2016); null where kind is not bound
     standard_error  of that mean over images; null for a single image
     Image k draws its noise from (seed, k) alone, and batches have one size, the last one filled and cut: an image's
-    value does not depend on how many others are measured. `device` is where the family lies.
+    value does not depend on how many others are measured.
     Raises NonFiniteError for a likelihood that is not a number, DataError for an empty split, ConfigError for
     importance samples of a family without latents.
     """
@@ -44,12 +44,11 @@ def bits_per_dim(
     n = len(image_set.images) if limit is None else min(limit, len(image_set.images))
     if n <= 0:
         raise DataError(f"{image_set.name}:{image_set.split} has no images to measure bits per dimension on")
-    device = next(family.parameters()).device if device is None else torch.device(device)
     was_training = family.training
     family.eval()
     try:
-        batches = (_batch(family, image_set, start, n, batch_size, seed, device) for start in range(0, n, batch_size))
-        parts = [_bits(family, batch, draw, importance_samples).double().cpu() for batch, draw in batches]
+        found = batches(family, image_set, n, batch_size, seed=seed)
+        parts = [_bits(family, batch, draw, importance_samples).double().cpu() for batch, draw in found]
     finally:
         family.train(was_training)
     bits = require_finite(torch.cat(parts)[:n], f"bits per dimension on {image_set.name}:{image_set.split}")
@@ -61,19 +60,6 @@ def bits_per_dim(
         "num_images": n,
         "standard_error": bits.std().item() / math.sqrt(n) if n > 1 else None,
     }
-
-
-def _batch(
-    family: Family, image_set: ImageSet, start: int, n: int, size: int, seed: int, device: torch.device
-) -> tuple[Batch, Draw]:
-    """Images start..start+size-1 of the first n, and their noise."""
-    slots = torch.arange(start, start + size)
-    rows = slots.clamp(max=n - 1)  # padding repeats the last image
-    labels = None
-    if family.spec.classes and image_set.labels is not None:
-        labels = image_set.labels[rows.to(image_set.labels.device)].to(device)
-    images = image_set.images[rows.to(image_set.images.device)].to(device)
-    return Batch(images, labels), Draw(seed, 0, slots.to(device))
 
 
 def _bits(family: Family, batch: Batch, draw: Draw, importance_samples: int | None) -> torch.Tensor:

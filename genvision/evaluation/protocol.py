@@ -39,11 +39,13 @@ def build_protocol(
     extractor: Extractor,
     reference_num_images: int | None = None,
     sampling: Mapping[str, Any] | None = None,
+    reconstruction: Mapping[str, Any] | None = None,
 ) -> Protocol:
     """The protocol of one score, as plain JSON values.
 
     reference_num_images  as given to `reference_features`; None is the whole set
     sampling              any of SAMPLING_FIELDS; None for images that were not drawn here
+    reconstruction        how real images were encoded and decoded again; the key is there only for such images
     Raises TypeError for a sampling field that does not exist.
     """
     sampling = dict(sampling or {})
@@ -66,6 +68,7 @@ def build_protocol(
         },
         "scores": scores.settings(),
         "sampling": {field: sampling.get(field) for field in SAMPLING_FIELDS},
+        **({} if reconstruction is None else {"reconstruction": dict(reconstruction)}),
     }
 
 
