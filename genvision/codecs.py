@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-
-import torch
 
 from genvision.config.schema import Config
 from genvision.data import ImageSet
 from genvision.errors import ConfigError
+from genvision.evaluation.batches import batches
 from genvision.families.autoencoder import Autoencoder
 from genvision.families.codec import Codec
 from genvision.families.latent_codec import make_codec, measure, unmeasured
 from genvision.pipelines import load
 from genvision.run_folder import RunFolder
-from genvision.spec import Batch, Draw, ImageSpec
+from genvision.spec import ImageSpec
 
 MEASURED_IMAGES = 2048  # of the training split; a channel's mean and deviation over their cells are exact enough
-SEED = 0
 
 
 def open_codec(config: Config, spec: ImageSpec) -> Codec | None:
@@ -39,7 +36,11 @@ def fit_codec(config: Config, train_set: ImageSet, folder: RunFolder | None) -> 
     vae = _autoencoder(config.codec.run)
     if folder and folder.codec.is_file():
         return make_codec(vae, train_set.spec, json.loads(folder.codec.read_text()))
-    return make_codec(vae, train_set.spec, measure(vae, _batches(train_set, labelled=bool(vae.spec.classes))))
+    return make_codec(
+        vae,
+        train_set.spec,
+        measure(vae, batches(vae, train_set, min(MEASURED_IMAGES, len(train_set)), 256, filled=False)),
+    )
 
 
 def _autoencoder(run: str) -> Autoencoder:
@@ -47,9 +48,3 @@ def _autoencoder(run: str) -> Autoencoder:
     if not isinstance(family, Autoencoder):
         raise ConfigError(f"codec.run={run}: a {family.options.name} has no codes; name a run of family=vae")
     return family
-
-
-def _batches(train_set: ImageSet, *, labelled: bool) -> Iterator[tuple[Batch, Draw]]:
-    for slots in torch.arange(min(MEASURED_IMAGES, len(train_set))).split(256):
-        labels = train_set.labels[slots] if labelled and train_set.labels is not None else None
-        yield Batch(train_set.images[slots], labels), Draw(SEED, 0, slots)

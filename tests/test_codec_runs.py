@@ -21,7 +21,7 @@ KINDS = {
 
 
 @pytest.fixture(scope="module")
-def autoencoder(tmp_path_factory, pictures):  # noqa: F811
+def autoencoder(tmp_path_factory, pictures):
     """Kind of latents -> a finished autoencoder's folder."""
     made: dict[str, RunFolder] = {}
 
@@ -37,7 +37,7 @@ def autoencoder(tmp_path_factory, pictures):  # noqa: F811
 
 
 @pytest.fixture(scope="module")
-def generator(tmp_path_factory, pictures, autoencoder):  # noqa: F811
+def generator(tmp_path_factory, pictures, autoencoder):
     """Family -> a finished generator of codes."""
     made: dict[str, RunFolder] = {}
 
@@ -96,11 +96,11 @@ def test_another_autoencoder_under_the_generator_is_refused(generator, tmp_path)
         ("vae", "gaussian", "family=vae generates pixels"),
     ],
 )
-def test_codes_of_the_wrong_kind_are_refused_in_one_line(autoencoder, pictures, tmp_path, family, latent, message):  # noqa: F811
+def test_codes_of_the_wrong_kind_are_refused_in_one_line(autoencoder, pictures, tmp_path, family, latent, message):
     said = train(pictures, tmp_path, f"family={family}", "backbone=vit", f"codec.run={autoencoder(latent).path}")
     assert said.code == 2 and message in said.error and not any(tmp_path.iterdir())
 
 
-def test_a_codec_that_is_no_autoencoder_is_refused(trained, pictures, tmp_path) -> None:  # noqa: F811
+def test_a_codec_that_is_no_autoencoder_is_refused(trained, pictures, tmp_path) -> None:
     said = train(pictures, tmp_path, "family=diffusion", f"codec.run={trained('autoregressive').path}")
     assert said.code == 2 and "an autoencoder" in said.error.replace("name a run of family=vae", "an autoencoder")

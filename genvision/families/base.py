@@ -92,6 +92,10 @@ class Family(nn.Module):
         """(B,) bits per dimension of the 8-bit images (an upper bound where `likelihood` is "bound")."""
         return nats_to_bits_per_dim(-self.log_prob(batch, draw, **options), self.spec)
 
+    def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
+        """The images (B,C,H,W) uint8 that come back from their latents. Raises ConfigError where there are none."""
+        raise ConfigError(f"family={self.options.name} has no latents to reconstruct images from; name a vae")
+
     def diagnostics(self, batches: Iterable[tuple[Batch, Draw]]) -> dict[str, float]:
         """What else there is to say about these images, by name; evaluated where the loss is validated."""
         return {}
