@@ -62,6 +62,22 @@ def test_labels_steer_the_loss_only_where_there_are_classes(family, trunks, clas
 
 
 @every_cell
+def test_every_network_is_told_the_label_and_listens(family, trunks) -> None:
+    spec = ImageSpec(1, 8, 8, classes=3)
+    kept = {} if family == "vae" else {"label_dropout": 0.0}
+    cell = randomise(make_cell(family, trunks, spec, **kept))
+    calls = []
+    for role in cell.roles:
+        getattr(cell, role).register_forward_hook(lambda network, args, out: calls.append((network, args, out)))
+    batch = some_batch(2, spec)
+    cell.loss(batch, draw_of(2))
+    assert len(calls) == len(cell.roles)
+    for network, (*inputs, labels), out in calls.copy():
+        assert torch.equal(labels, batch.labels)
+        assert not torch.equal(network(*inputs, (labels + 1) % 3), out)
+
+
+@every_cell
 def test_state_makes_a_round_trip_to_equal_bits(family, trunks) -> None:
     spec = ImageSpec(3, 8, 12, classes=3)
     cell = randomise(make_cell(family, trunks, spec))
