@@ -180,7 +180,7 @@ def test_a_logistic_of_any_scale_is_a_distribution(log_scale, mean) -> None:
 def test_the_logistic_mixture_is_the_integral_of_its_density() -> None:
     """Against the logistic CDF written out, in units of the image from -1 to 1."""
     head = make_likelihood({"name": "logistic_mixture", "mixtures": 2}, WIDTH, ImageSpec(1, 1, 1, levels=5))
-    weights, means, scales = torch.tensor([[0.3, 0.7], [-0.4, 0.6], [0.2, 0.5]], dtype=torch.float64)
+    weights, means, scales = torch.tensor([[0.3, 0.7], [-0.4, 0.6], [0.005, 0.5]], dtype=torch.float64)
     params = torch.cat([weights.log(), means, scales.log()])
     edges = torch.tensor([-math.inf, -0.75, -0.25, 0.25, 0.75, math.inf], dtype=torch.float64)
     mass = (weights * torch.sigmoid((edges[:, None] - means) / scales)).sum(-1).diff()
