@@ -187,6 +187,14 @@ def test_the_logistic_mixture_is_the_integral_of_its_density() -> None:
     torch.testing.assert_close(head.log_pmf_at(params.expand(5, 6), torch.arange(5)).exp(), mass)
 
 
+def test_a_new_mixture_spreads_its_components_over_the_whole_range() -> None:
+    head = make_likelihood({"name": "logistic_mixture", "mixtures": 3}, WIDTH, ImageSpec(2, 1, 1))
+    for project in head.project:
+        means, log_scales = project.bias.view(3, 3)[1:]
+        torch.testing.assert_close(means, torch.tensor([-0.5, 0.0, 0.5]))
+        assert (log_scales == -2).all()  # wide enough to meet each other
+
+
 def test_an_unknown_likelihood_names_those_that_exist() -> None:
     with pytest.raises(ConfigError, match="categorical, logistic_mixture"):
         make_likelihood({"name": "gaussian", "mixtures": 1}, WIDTH, ImageSpec(1, 1, 1))
