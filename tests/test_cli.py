@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from runs import TINY, fresh_launch, genvision, pictures, train, trained, tree, write_pictures  # noqa: F401
+from runs import CELLS, TINY, fresh_launch, genvision, pictures, train, trained, tree, write_pictures  # noqa: F401
 
 from genvision import __version__, build, cli, data, load
 from genvision.config import load_config
+from genvision.config.groups import choices
 from genvision.evaluation.record import read_record
 from genvision.spec import Batch, Draw
 
@@ -155,6 +156,30 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(pictures, tmp_path, mon
     assert load_config(tmp_path / "config.yaml") == config
     assert genvision("train", "--config", "config.yaml", "--dry-run").out == said.out
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+COMBINATIONS = [
+    pytest.param(
+        cell,
+        data_set,
+        size,
+        marks=[] if (i + j + k) % 3 == 0 else pytest.mark.slow,
+        id=f"{'-'.join(cell)}-{data_set}-{size}",
+    )
+    for i, cell in enumerate(CELLS)
+    for j, data_set in enumerate(choices("data"))
+    for k, size in enumerate(choices("size"))
+]  # every cell meets every set, every size and every file of both in the quick third
+
+
+@pytest.mark.parametrize(("cell", "data_set", "size"), COMBINATIONS)
+def test_every_combination_of_groups_passes_a_dry_run(pictures, cell, data_set, size):
+    words = (f"family={cell[0]}", f"backbone={cell[1]}", f"size={size}")
+    said = genvision(
+        "train", *words, f"data=folder:{pictures}" if data_set == "folder" else f"data={data_set}", "--dry-run"
+    )
+    assert (said.code, said.err) == (0, "")
+    assert re.search(r"^# parameters      [1-9]", said.out, re.MULTILINE)
 
 
 def test_the_dry_run_counts_what_is_trained(trained):

@@ -180,11 +180,19 @@ def test_a_logistic_of_any_scale_is_a_distribution(log_scale, mean) -> None:
 def test_the_logistic_mixture_is_the_integral_of_its_density() -> None:
     """Against the logistic CDF written out, in units of the image from -1 to 1."""
     head = make_likelihood({"name": "logistic_mixture", "mixtures": 2}, WIDTH, ImageSpec(1, 1, 1, levels=5))
-    weights, means, scales = torch.tensor([[0.3, 0.7], [-0.4, 0.6], [0.2, 0.5]], dtype=torch.float64)
+    weights, means, scales = torch.tensor([[0.3, 0.7], [-0.4, 0.6], [0.005, 0.5]], dtype=torch.float64)
     params = torch.cat([weights.log(), means, scales.log()])
     edges = torch.tensor([-math.inf, -0.75, -0.25, 0.25, 0.75, math.inf], dtype=torch.float64)
     mass = (weights * torch.sigmoid((edges[:, None] - means) / scales)).sum(-1).diff()
     torch.testing.assert_close(head.log_pmf_at(params.expand(5, 6), torch.arange(5)).exp(), mass)
+
+
+def test_a_new_mixture_spreads_its_components_over_the_whole_range() -> None:
+    head = make_likelihood({"name": "logistic_mixture", "mixtures": 3}, WIDTH, ImageSpec(2, 1, 1))
+    for project in head.project:
+        means, log_scales = project.bias.view(3, 3)[1:]
+        torch.testing.assert_close(means, torch.tensor([-0.5, 0.0, 0.5]))
+        assert (log_scales == -2).all()  # wide enough to meet each other
 
 
 def test_an_unknown_likelihood_names_those_that_exist() -> None:
@@ -216,6 +224,8 @@ def test_samples_of_the_gaussian_have_its_moments() -> None:
 
 
 def test_moments_beyond_reason_stay_finite() -> None:
+    kept = DiagonalGaussian.from_moments(torch.tensor([0.0, 0.0, 9.0, -19.0]).view(1, 4, 1, 1))
+    assert kept.log_var.flatten().tolist() == [9, -19]
     q = DiagonalGaussian.from_moments(torch.tensor([0.0, 0.0, 1e4, -1e4]).view(1, 4, 1, 1))
     assert q.kl(DiagonalGaussian.standard(q.mean)).isfinite().all()
     assert q.log_prob(q.sample(torch.ones(1, 2, 1, 1))).isfinite().all()
