@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from genvision.config import CONFIG_DIR, config_hash, load_config, to_yaml
 from genvision.config.document import read_file
 from genvision.config.groups import choices
-from genvision.config.ranges import BELOW_ONE, CHANNELS, FRACTION, NOT_NEGATIVE, ODD, POSITIVE, leaves, rule_key
+from genvision.config.ranges import BELOW_ONE, CHANNELS, FRACTION, LEVELS, NOT_NEGATIVE, ODD, POSITIVE, leaves, rule_key
+from genvision.config.schema import DataConfig, RunConfig, TrainConfig, VAEConfig
 from genvision.config.trunks import BACKBONES, FAMILY_ROLES, TRUNK_CONFIGS, TRUNK_ROLES
 
 FAMILIES, SIZES, SETS = choices("family"), choices("size"), choices("data")
@@ -210,14 +211,15 @@ def test_resolved_configs_are_frozen():
 
 
 def test_every_number_has_exactly_one_range():
-    ruled = [key for keys in (POSITIVE, NOT_NEGATIVE, FRACTION, BELOW_ONE, CHANNELS, ODD) for key in keys]
+    ruled = [key for keys in (POSITIVE, NOT_NEGATIVE, FRACTION, BELOW_ONE, CHANNELS, ODD, LEVELS) for key in keys]
     assert len(ruled) == len(set(ruled))
     numbers = set()
     for family, backbone in CELLS:
         config = load_config(None, [f"family={family}", f"backbone={backbone}"])
         numbers |= {rule_key(key) for key, value in leaves(config) if _is_numeric(value)}
-    for section in ("data", "train", "run"):
-        hints = typing.get_type_hints(type(getattr(config, section)))
+    optional = {"data": DataConfig, "train": TrainConfig, "run": RunConfig, "family": VAEConfig}
+    for section, schema in optional.items():
+        hints = typing.get_type_hints(schema)
         numbers |= {f"{section}.{key}" for key, hint in hints.items() if {int, float} & set(typing.get_args(hint))}
     assert numbers == set(ruled)
 
