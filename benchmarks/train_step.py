@@ -1,139 +1,147 @@
-"""Images per second of one training step: our denoisers against diffusers' of the same kind, interleaved.
+"""Images per second of one training step: each of our cells against a public implementation of its kind.
 
-    pip install -e ".[bench]" && python benchmarks/train_step.py --json rows.json
+    pip install -e ".[bench]" && python benchmarks/train_step.py --json benchmarks/train_step.json
 
-A step is forward, backward and a fused AdamW update on a batch of 1x28x28 images in the precision named. Both sides run
-in turn in one process, so that what else the machine does falls on both; a row gives the medians and the ratio of
-medians. The transformers have one and the same architecture (depth, width, heads, patch, adaLN-Zero). The U-Nets have
-the same levels, but diffusers puts one block more on each level of the way up, so their widths are chosen for multiply-
-adds within ten per cent, which are printed.
+A step is loss, backward and a fused AdamW update on a batch of 1x28x28 images. Ours runs as `train.precision=auto` sets
+it up on this machine (printed); a peer runs in float32, as it ships. Depth, width, heads and tokens are the peer's; the
+U-Nets and the convolutional VAEs differ in plan and are matched in multiply-adds, which are printed for every row.
+No public Mixer is causal and no public PixelCNN is maintained: the one stands beside a dense Mixer of equal cost, the
+other beside itself in the usual number format and memory layout.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+import peers
 import torch
-from diffusers import DiTTransformer2DModel, UNet2DModel, __version__
+from interleaved import Row, Side, arguments, compare, heading, write_rows
+from peers import SPEC
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from genvision.networks import Denoiser
-from genvision.spec import ImageSpec
+from genvision.build import build
+from genvision.config import load_config
+from genvision.families import Family
+from genvision.spec import Batch, Draw
+from genvision.training.launch import header, make_accelerator
+from genvision.training.optimizer import make_optimizer
 
-SPEC = ImageSpec(1, 28, 28, classes=10)
-Call = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
+PIXELCNN = ["family=autoregressive", "backbone=convnet", "trunk.width=128", "trunk.depth=15"]
+ROWS: dict[str, tuple[list[str], Callable[[], nn.Module]]] = {
+    "diffusion convnet vs diffusers UNet2DModel": (
+        ["family=diffusion", "backbone=convnet", "denoiser.trunk.multipliers=[1,2,4]"],
+        peers.diffusers_unet,
+    ),
+    "diffusion convnet vs denoising-diffusion-pytorch Unet": (
+        ["family=diffusion", "backbone=convnet", "denoiser.trunk.multipliers=[1,2,4]"],
+        peers.ddpm_unet,
+    ),
+    "diffusion vit vs diffusers DiTTransformer2DModel": (
+        ["family=diffusion", "backbone=vit", "trunk.width=192", "trunk.depth=6", "trunk.head_width=64"],
+        lambda: peers.dit(192, 6, 3),
+    ),
+    "diffusion mixer vs timm MixerBlock": (
+        ["family=diffusion", "backbone=mixer", "trunk.width=96", "trunk.depth=6"],
+        lambda: peers.mixer_denoiser(96, 6),
+    ),
+    "autoregressive convnet vs itself in float32 NCHW": (
+        PIXELCNN,
+        lambda: contiguous(Ours(PIXELCNN)),
+    ),
+    "autoregressive vit vs transformers GPT2LMHeadModel": (
+        ["family=autoregressive", "backbone=vit", "trunk.width=192", "trunk.depth=6", "trunk.head_width=64"],
+        lambda: peers.NextToken(192, 6, 3),
+    ),
+    "autoregressive mixer vs timm MixerBlock": (
+        ["family=autoregressive", "backbone=mixer", "trunk.width=48", "trunk.depth=2"],
+        lambda: peers.mixer_predictor(48, 2),
+    ),
+    "vae convnet vs pythae VAE": (
+        ["family=vae", "backbone=convnet", "trunk.width=96", "trunk.depth=4"],
+        peers.PythaeVAE,
+    ),
+    "vae vit vs timm vision_transformer.Block": (
+        [
+            "family=vae",
+            "backbone=vit",
+            "family.likelihood=categorical",
+            "trunk.width=96",
+            "trunk.depth=4",
+            "trunk.head_width=48",
+        ],
+        lambda: peers.vit_vae(96, 4, 2),
+    ),
+    "vae mixer vs timm MixerBlock": (
+        ["family=vae", "backbone=mixer", "family.likelihood=categorical", "trunk.width=96", "trunk.depth=5"],
+        lambda: peers.mixer_vae(96, 5),
+    ),
+}
 
 
-def our_denoiser(trunk: dict, patch: int) -> nn.Module:
-    return Denoiser(SPEC._asdict(), trunk, patch)
+class Ours(nn.Module):
+    """A cell's mean loss, as the training loop takes it."""
+
+    def __init__(self, words: list[str]) -> None:
+        super().__init__()
+        self.config = load_config(None, ["size=small", "data=fashion_mnist_mini", *words])
+        self.family: Family = build(self.config, SPEC)
+
+    def forward(self, images: Tensor, y: Tensor) -> Tensor:
+        return self.family(Batch(images, y), Draw(0, 0, torch.arange(len(images))))["loss"].mean()
 
 
-def our_call(model: nn.Module, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
-    return model(x, t, y)
+def contiguous(cell: Ours) -> Ours:
+    """The PixelCNN cell with its trunk in (B,D,H,W) memory instead of channels_last."""
+    cell.family.predictor.trunk.channels_last = False
+    return cell
 
 
-def unets() -> tuple[nn.Module, nn.Module, Call]:
-    """Our U-Net, diffusers' UNet2DModel, and how to call the latter."""
-    ours = our_denoiser(
-        {"name": "unet", "width": 32, "multipliers": [1, 2, 4], "depth": 1, "attention": True, "head_width": 32,
-         "dropout": 0.0}, 1)  # fmt: skip
-    theirs = UNet2DModel(
-        sample_size=28,
-        in_channels=1,
-        out_channels=1,
-        layers_per_block=1,
-        block_out_channels=(24, 48, 96),
-        down_block_types=("DownBlock2D",) * 3,
-        up_block_types=("UpBlock2D",) * 3,
-        attention_head_dim=24,
-        norm_num_groups=8,
-        num_class_embeds=10,
-    )
-    return ours, theirs, lambda model, x, t, y: model(x, t, class_labels=y).sample
-
-
-def transformers() -> tuple[nn.Module, nn.Module, Call]:
-    """Our ViT denoiser, diffusers' DiTTransformer2DModel, and how to call the latter."""
-    ours = our_denoiser(
-        {"name": "vit", "width": 112, "depth": 5, "head_width": 28, "mlp_ratio": 4.0, "position": "sincos",
-         "class_token": False, "attention": "full", "dropout": 0.0}, 2)  # fmt: skip
-    theirs = DiTTransformer2DModel(
-        num_attention_heads=4,
-        attention_head_dim=28,
-        in_channels=1,
-        out_channels=1,
-        num_layers=5,
-        patch_size=2,
-        sample_size=28,
-        num_embeds_ada_norm=10,
-    )
-    return ours, theirs, lambda model, x, t, y: model(x, t, class_labels=y).sample
-
-
-def macs(model: nn.Module, call: Call) -> int:
-    """Multiply-adds of one forward pass for one image."""
-    inputs = torch.zeros(1, *SPEC.shape), torch.zeros(1), torch.zeros(1, dtype=torch.int64)
+def macs(model: nn.Module) -> int:
+    """Multiply-adds of the forward pass for one image."""
+    model.eval()  # a batch norm cannot train on one image
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        call(model, *inputs)
+        model(torch.zeros(1, *SPEC.shape, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64))
     return counter.get_total_flops() // 2
 
 
-def stepper(model: nn.Module, call: Call, batch: int, bf16: bool) -> Callable[[], float]:
-    """A function that makes one training step and returns its seconds."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    x, t = torch.randn(batch, *SPEC.shape), 1000 * torch.rand(batch)
+def stepper(model: nn.Module, batch: int, precision: str) -> Side:
+    """A function that makes one training step and returns its images per second."""
+    model.train()
+    optimizer = make_optimizer(model, load_config(None, ["data=fashion_mnist_mini"]).train)
+    images = torch.randint(0, 256, (batch, *SPEC.shape), dtype=torch.uint8)
     y = torch.randint(0, SPEC.classes, (batch,))
 
     def step() -> float:
         began = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = (call(model, x, t, y).float() - x).square().mean()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            loss = model(images, y)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        return time.perf_counter() - began
+        return batch / (time.perf_counter() - began)
 
     return step
 
 
-def compare(name: str, pair: tuple[nn.Module, nn.Module, Call], batch: int, rounds: int, bf16: bool) -> dict:
-    ours, theirs, call = pair
-    print(f"{name}: ours {macs(ours, our_call):,} MACs, peer {macs(theirs, call):,} MACs per image", flush=True)
-    steps = stepper(ours, our_call, batch, bf16), stepper(theirs, call, batch, bf16)
-    for step in steps:
-        step()  # the first one chooses kernels and allocates
-    seconds = [[step() for step in steps] for _ in range(rounds)]
-    mine, peer = (batch / statistics.median(column) for column in zip(*seconds, strict=True))
-    return {"name": name, "ours": mine, "peer": peer, "ratio": mine / peer, "unit": "images/s", "rounds": rounds}
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--json", type=Path)
+    parser = arguments(__doc__, rounds=9)
+    parser.add_argument("--batch", type=int, default=32)
     args = parser.parse_args()
     torch.manual_seed(0)
-    print(
-        f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, diffusers {__version__}"
-    )
-    rows = []
-    for bf16 in (False, True):
-        precision = "bf16" if bf16 else "fp32"
-        rows.append(compare(f"unet vs UNet2DModel {precision}", unets(), args.batch, args.rounds, bf16))
-        rows.append(compare(f"vit vs DiTTransformer2DModel {precision}", transformers(), args.batch, args.rounds, bf16))
-    print(f"{'name':<36}{'ours':>9}{'peer':>9}{'ratio':>7}  images/s, median of {args.rounds} rounds")
-    for row in rows:
-        print(f"{row['name']:<36}{row['ours']:>9.1f}{row['peer']:>9.1f}{row['ratio']:>7.2f}")
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=2) + "\n")
+    accelerator = make_accelerator(load_config(None, ["data=fashion_mnist_mini"]))
+    precision = accelerator.mixed_precision
+    print(header(accelerator))
+    heading(["diffusers", "denoising-diffusion-pytorch", "transformers", "timm", "pythae"])
+    rows: list[Row] = []
+    for name, (words, make_peer) in ROWS.items():
+        if args.only in name:
+            ours, peer = Ours(words), make_peer()
+            print(f"    {macs(ours):,} MACs an image beside {macs(peer):,}")
+            sides = stepper(ours, args.batch, precision), stepper(peer, args.batch, "no")
+            rows.append(compare(name, *sides, rounds=args.rounds, unit="images/s"))
+    write_rows(rows, args.json)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -11,12 +12,13 @@ from accelerate import Accelerator
 
 from genvision import data, run_folder
 from genvision.build import build
+from genvision.codecs import fit_codec
 from genvision.config.schema import Config
 from genvision.data import Batches, ImageSet
 from genvision.errors import NonFiniteError
 from genvision.evaluation.extractors import require_extractor
 from genvision.evaluation.leaderboard import build as build_leaderboard
-from genvision.evaluation.likelihood import bits_per_dim
+from genvision.evaluation.likelihood import QUICK, bits_per_dim
 from genvision.evaluation.record import write_record
 from genvision.families.base import Family
 from genvision.initialise import initialise
@@ -26,6 +28,7 @@ from genvision.run_folder import RunFolder, agreed, resume_hash
 from genvision.sampling import write_grid, write_images
 from genvision.sampling.write import grid_columns
 from genvision.scoring import Drawn, Scored, draw, reference_set, sampling_protocol, sampling_settings, score_images
+from genvision.storage import write_text
 from genvision.training import checkpoint
 from genvision.training.launch import device_name, header, make_accelerator
 from genvision.training.loop import local_windows, train
@@ -77,8 +80,10 @@ class Experiment:
             self.reference = reference_set(config.score.reference, config.data, self.train_set.spec.shape)
         self.held_out = data.load(config.data, "validation") if config.data.validation_fraction else None
         found = checkpoint.resolve(resume, folder.checkpoints) if folder and resume else None
+        self.codec = fit_codec(config, self.train_set, folder)
         self.state = self._make_state(found)
-        self.test_set = data.load(config.data, "test") if self.family.likelihood else None
+        # a likelihood that takes long is left to `genvision nll`
+        self.test_set = data.load(config.data, "test") if self.family.likelihood in QUICK else None
         self.settings = sampling_settings(config, self.family, accelerator.mixed_precision)
         self.batches = self._batches()
         local_windows(config.train, accelerator)
@@ -86,6 +91,8 @@ class Experiment:
         self.folder = folder or agreed(lambda: run_folder.create(config))
         if self.main:
             self.folder.write_config(config)
+            if self.codec:
+                write_text(self.folder.codec, json.dumps(self.codec.state) + "\n")
             self._status("running")
 
     @property
@@ -138,7 +145,7 @@ class Experiment:
         if config.score.num_images:
             outcome.scored = self.score(drawn.images[: config.score.num_images])
         if self.main:
-            outcome.bits_per_dim = bits_per_dim(self.family, self.test_set) if self.test_set else None
+            outcome.bits_per_dim = bits_per_dim(self.family, self.test_set, progress=True) if self.test_set else None
             outcome.validation = self.validate(self.held_out) if self.held_out else {}
             write_record(self._record("finished", outcome), self.folder.result)
             self._status("finished")
@@ -202,7 +209,7 @@ class Experiment:
     def _make_state(self, found: Path | None) -> TrainState:
         """From the checkpoint that was found; else from train.init_from, or from scratch."""
         config = self.config
-        family = build(config, self.train_set.spec)
+        family = build(config, self.train_set.spec, self.codec)
         if config.train.init_from and not found:
             self._say(f"{config.train.init_from}: {initialise(family, config.train.init_from)}")
         state = make_state(family, config, self.accelerator)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genvision.families.base import Family
-from genvision.pipelines import load
+from genvision.loading import load
 
 POSITION = "position.table"
 
@@ -28,7 +28,7 @@ class Initialised(NamedTuple):
 
 @torch.no_grad()
 def initialise(family: Family, source: str) -> Initialised:
-    """Copy the weights of a run folder, exported model or Hub id into `family`, by name. Raises RunError (`load`)."""
+    """Copy the weights of a run, checkpoint, exported model or Hub id into `family`, by name. Raises RunError."""
     given = load(source).generator.state_dict()
     outcome = Initialised([], [], [])
     for name, tensor in family.state_dict().items():

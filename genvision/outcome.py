@@ -43,7 +43,7 @@ def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: An
     facts  run, status, reason, dataset_sha256, device, processes, precision, command
     """
     family = state.family
-    costs = cost(config, family.spec)
+    costs = cost(config, family.codec.spec)
     evaluations = family.network_evaluations(**{name: getattr(config.sample, name) for name in family.sample_options})
     backbones = {f"{role}_backbone": getattr(config, role).backbone for role in family.roles}
     mixed = backbones if len(set(backbones.values())) > 1 else {}
@@ -80,7 +80,8 @@ def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: An
 def notes(family: Family, evaluations: int, scored: Scored | None) -> Iterator[str]:
     """What a reader of a finished run's record must know: why it has no score, what its samples are."""
     if not scored:
-        yield f"not scored (score.num_images=0); one image takes {evaluations} network evaluations"
+        passes = "one network evaluation" if evaluations == 1 else f"{evaluations} network evaluations"
+        yield f"not scored (score.num_images=0); an image takes {passes}"
     if family.caveat:
         yield family.caveat
 

@@ -27,6 +27,8 @@ LAYERS = {
         "experiment",
         "run_folder",
         "initialise",
+        "loading",
+        "codecs",
         "outcome",
         "scoring",
         "validation",

@@ -53,15 +53,26 @@ class AutoregressiveConfig:
     likelihood: Literal["categorical", "logistic_mixture"] = MISSING
     mixtures: int = MISSING
     label_dropout: float = MISSING
+    order: Literal["raster", "random"] = MISSING  # of the pixels; random: one fixed permutation, the same in every run
 
 
 @dataclass(frozen=True)
 class DiffusionConfig:
     name: Literal["diffusion"] = "diffusion"
-    path: Literal["flow", "cosine"] = MISSING
-    prediction: Literal["velocity", "epsilon", "v", "x0"] = MISSING
-    times: Literal["logit_normal", "uniform"] = MISSING
+    path: Literal["flow", "cosine", "linear", "edm"] = MISSING
+    prediction: Literal["velocity", "epsilon", "v", "x0", "preconditioned"] = MISSING
+    times: Literal["logit_normal", "uniform", "log_normal"] = MISSING
+    log_normal_mean: float = MISSING  # of the logarithm of the noise level, for times=log_normal
+    log_normal_std: float = MISSING
+    weight: Literal["none", "min_snr", "edm"] = MISSING
+    min_snr_gamma: float = MISSING  # where weight=min_snr cuts the signal-to-noise ratio
+    sigma_data: float = MISSING  # standard deviation of the data, for path=edm
     label_dropout: float = MISSING
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    run: str | None = MISSING  # run, exported model or Hub id of a vae whose codes are generated; None: pixels
 
 
 FAMILY_CONFIGS = {"vae": VAEConfig, "autoregressive": AutoregressiveConfig, "diffusion": DiffusionConfig}
@@ -91,6 +102,8 @@ class TrainConfig:
     clip_norm: float = MISSING  # global norm of the gradient; 0: not clipped
     seed: int = MISSING
     precision: Literal["auto", "no", "bf16", "fp16"] = MISSING
+    gradient_checkpointing: bool = MISSING  # keep the inputs of blocks alone and run them again in backward
+    compile: bool = MISSING  # torch.compile, block by block
     save_every_steps: int = MISSING
     keep_checkpoints: int = MISSING
     validate_every_steps: int = MISSING  # 0: only at the end
@@ -118,6 +131,10 @@ class SampleConfig:
     steps: int = MISSING  # solver steps of a diffusion sampler
     scheduler: str = MISSING
     guidance: float = MISSING  # 1: none
+    guidance_interval: tuple[float, float] | None = MISSING  # times of the path where it acts; None: everywhere
+    temperature: float = MISSING  # of an autoregressive sampler, like the next two; 1: the model's own
+    top_k: int = MISSING  # 0: all levels
+    top_p: float = MISSING  # 1: all levels
     chunk_size: int = MISSING  # images drawn together; part of the protocol
 
 
@@ -145,6 +162,7 @@ class Config:
     size: str = MISSING
     family: Any = MISSING  # one of FAMILY_CONFIGS
     data: DataConfig = field(default_factory=DataConfig)
+    codec: CodecConfig = field(default_factory=CodecConfig)
     trunk: dict[str, Any] = field(default_factory=dict)  # options put on the trunk of every role
     encoder: NetworkConfig | None = None
     decoder: NetworkConfig | None = None

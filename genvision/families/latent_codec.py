@@ -27,7 +27,7 @@ class AutoencoderCodec(Codec):
 
     vae    the autoencoder, which is frozen
     spec   of the images; `codec.spec` is that of their latents
-    state  as `measure` or `fingerprint_state` made it for these weights
+    state  as `measure` made it for these weights
     Raises ConfigError where the autoencoder was trained on other images, RunError where `state` is of other weights.
     """
 
@@ -63,6 +63,7 @@ class LatentCodec(AutoencoderCodec):
     """
 
     vae: VAE
+    kinds = ("values",)
 
     def __init__(self, vae: VAE, spec: ImageSpec, state: dict[str, Any]) -> None:
         super().__init__(vae, spec, state)
@@ -70,24 +71,25 @@ class LatentCodec(AutoencoderCodec):
         self.mean, self.std = (torch.tensor(state[name])[:, None, None] for name in ("mean", "std"))
 
     @torch.no_grad()
-    def values(self, batch: Batch, draw: Draw, dtype: torch.dtype = torch.float32) -> Tensor:
+    def values(self, batch: Batch, draw: Draw, dtype: torch.dtype) -> Tensor:
         z = drawn_latents(self.vae.to(batch.images.device), batch._replace(labels=self.known(batch.labels)), draw)
         return ((z - self.mean.to(z.device)) / self.std.to(z.device)).to(dtype)
 
     @torch.no_grad()
-    def from_values(self, values: Tensor, y: Tensor | None, draw: Draw) -> Tensor:
-        z = values * self.std.to(values.device) + self.mean.to(values.device)
-        return self.vae.to(values.device).decode(z, self.known(y), draw)
+    def from_values(self, x: Tensor, y: Tensor | None, draw: Draw) -> Tensor:
+        z = x * self.std.to(x.device) + self.mean.to(x.device)
+        return self.vae.to(x.device).decode(z, self.known(y), draw)
 
 
 class TokenCodec(AutoencoderCodec):
     """Tokens (B,1,h,w) of a quantised autoencoder."""
 
     vae: QuantisedVAE
+    kinds = ("tokens",)
 
     def __init__(self, vae: QuantisedVAE, spec: ImageSpec, state: dict[str, Any]) -> None:
         super().__init__(vae, spec, state)
-        self.spec = self.spec._replace(channels=1, levels=vae.encoder.quantiser.codes)
+        self.spec = self.spec._replace(channels=1, levels=vae.encoder.quantiser.codes, ordinal=False)
 
     @torch.no_grad()
     def tokens(self, batch: Batch) -> Tensor:
@@ -95,8 +97,8 @@ class TokenCodec(AutoencoderCodec):
         return vae.quantise(batch._replace(labels=self.known(batch.labels))).tokens[:, None]
 
     @torch.no_grad()
-    def from_tokens(self, tokens: Tensor, y: Tensor | None, draw: Draw) -> Tensor:
-        return self.vae.to(tokens.device).decode_tokens(tokens[:, 0], self.known(y), draw)
+    def from_tokens(self, x: Tensor, y: Tensor | None, draw: Draw) -> Tensor:
+        return self.vae.to(x.device).decode_tokens(x[:, 0], self.known(y), draw)
 
 
 def drawn_latents(vae: VAE, batch: Batch, draw: Draw) -> Tensor:
@@ -105,21 +107,29 @@ def drawn_latents(vae: VAE, batch: Batch, draw: Draw) -> Tensor:
     return posterior.sample(normal(draw, Stream.LATENT, *posterior.mean.shape[1:]))
 
 
+def make_codec(vae: Autoencoder, spec: ImageSpec, state: dict[str, Any]) -> AutoencoderCodec:
+    """The codec of an autoencoder for images of this geometry; `state` is what `measure` said of the same weights."""
+    return TokenCodec(vae, spec, state) if isinstance(vae, QuantisedVAE) else LatentCodec(vae, spec, state)
+
+
+def unmeasured(vae: Autoencoder) -> dict[str, Any]:
+    """The state of a codec whose latents stay as they are."""
+    f = vae.options.latent_channels
+    return {"fingerprint": fingerprint(vae), "mean": [0.0] * f, "std": [1.0] * f}
+
+
 @torch.no_grad()
-def measure(vae: VAE, batches: Iterable[tuple[Batch, Draw]]) -> dict[str, Any]:
-    """The state of a latent codec: fingerprint, and mean and standard deviation of each channel over these images."""
+def measure(vae: Autoencoder, batches: Iterable[tuple[Batch, Draw]]) -> dict[str, Any]:
+    """The state of a codec: fingerprint and, where latents are Gaussian, mean and deviation of each channel."""
+    if not isinstance(vae, VAE):
+        return {"fingerprint": fingerprint(vae)}
     n, total, squares = 0, torch.zeros(()), torch.zeros(())
     for batch, draw in batches:
         z = drawn_latents(vae, batch, draw).double().cpu().movedim(1, 0).flatten(1)  # (F, B h w)
         n, total, squares = n + z.shape[1], total + z.sum(1), squares + z.square().sum(1)
     mean = total / n
     std = (squares / n - mean.square()).sqrt()
-    return fingerprint_state(vae) | {"mean": mean.tolist(), "std": std.tolist()}
-
-
-def fingerprint_state(vae: Autoencoder) -> dict[str, Any]:
-    """The state of a token codec."""
-    return {"fingerprint": fingerprint(vae)}
+    return {"fingerprint": fingerprint(vae), "mean": mean.tolist(), "std": std.tolist()}
 
 
 def fingerprint(module: torch.nn.Module) -> str:

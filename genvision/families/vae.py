@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from genvision.config.schema import Config, VAEConfig
 from genvision.families.autoencoder import Autoencoder
 from genvision.families.quantised import QuantisedVAE
-from genvision.probability.bounds import active_units, free_bits
+from genvision.probability.bounds import active_units, free_bits, importance_samples, importance_weighted
 from genvision.probability.gaussian import DiagonalGaussian
 from genvision.probability.randomness import Stream, normal
 from genvision.probability.units import nats_to_bits_per_dim
@@ -46,6 +47,7 @@ class VAE(Autoencoder):
     """
 
     likelihood = "bound"
+    likelihood_options = MappingProxyType({"bound": "elbo"})
     headline = ("active_units", "top_active_units", "psnr_db")
 
     @classmethod
@@ -97,12 +99,20 @@ class VAE(Autoencoder):
         terms = {name: nats_to_bits_per_dim(nats, self.spec) for name, nats in terms.items()}
         return terms | {"loss": terms["reconstruction_bpd"] + beta * terms["loss"]}
 
-    def log_prob(self, batch: Batch, draw: Draw) -> Tensor:
-        """The evidence lower bound with its KL in closed form (Kingma & Welling 2014, equation 10)."""
+    def log_prob(self, batch: Batch, draw: Draw, bound: str = "elbo") -> Tensor:
+        """(B,) nats, a lower bound.
+
+        bound  "elbo", its KL in closed form (Kingma & Welling 2014, equation 10), or "iwae:K", K draws weighted by
+               importance (Burda et al. 2016, equation 8). Raises ConfigError for another name
+        """
+        if samples := importance_samples(bound):
+            draws = (draw._replace(step=k) for k in range(samples))
+            return importance_weighted(self.log_weights(batch, draws))
         latents = self.infer(self.posterior(batch), batch.labels, draw)
         return self.log_prob_given(latents[0].z, batch) - sum_of(latent.kl().flatten(1).sum(1) for latent in latents)
 
     def log_weights(self, batch: Batch, draws: Iterable[Draw]) -> Tensor:
+        """(k,B) nats, log p(x,z) - log q(z|x) for one z of each draw: what importance-weighted bounds are made of."""
         posterior, weights = self.posterior(batch), []
         for draw in draws:
             latents = self.infer(posterior, batch.labels, draw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -27,6 +28,17 @@ class PatchStem(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         p = self.patch
         return self.linear(rearrange(x, "b c (h p) (w q) -> b h w (c p q)", p=p, q=p))
+
+
+class TokenStem(nn.Module):
+    """Integers (B,C,H,W) below `levels` -> (B,H,W,D): the embeddings of a place's channels, added."""
+
+    def __init__(self, c_in: int, width: int, levels: int) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(levels, width) for _ in range(c_in))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([table(x[:, c].long()) for c, table in enumerate(self.tables)]).sum(0)
 
 
 class PatchHead(nn.Module):

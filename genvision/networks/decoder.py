@@ -7,7 +7,15 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from genvision.layers.resample import VectorToGrid
-from genvision.networks.network import VECTOR_CHANNELS, grid_of, make_conditioner, make_head, make_stem, run_trunk
+from genvision.networks.network import (
+    REPEATED_BLOCKS,
+    VECTOR_CHANNELS,
+    grid_of,
+    make_conditioner,
+    make_head,
+    make_stem,
+    run_trunk,
+)
 from genvision.probability.likelihood import make_likelihood
 from genvision.spec import ImageSpec
 from genvision.trunks import make_trunk
@@ -26,6 +34,9 @@ class Decoder(ModelMixin, ConfigMixin):
     top_channels     channels of a latent vector above the grid, from which `top` tells the prior of the grid: a decoder
                      of the same trunk whose features are its 2 F moments. 0: none
     """
+
+    _supports_gradient_checkpointing = True
+    _repeated_blocks = REPEATED_BLOCKS
 
     @register_to_config
     def __init__(

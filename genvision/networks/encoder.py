@@ -7,7 +7,15 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from genvision.layers.resample import GridToVector
-from genvision.networks.network import VECTOR_CHANNELS, grid_of, make_conditioner, make_head, make_stem, run_trunk
+from genvision.networks.network import (
+    REPEATED_BLOCKS,
+    VECTOR_CHANNELS,
+    grid_of,
+    make_conditioner,
+    make_head,
+    make_stem,
+    run_trunk,
+)
 from genvision.probability.quantise import make_quantiser
 from genvision.spec import ImageSpec
 from genvision.trunks import make_trunk
@@ -25,6 +33,9 @@ class Encoder(ModelMixin, ConfigMixin):
                   image is the grid of F / 2 posterior means. 0: none
     quantiser_config  options of `quantiser`, which makes tokens of the output; None: there is none
     """
+
+    _supports_gradient_checkpointing = True
+    _repeated_blocks = REPEATED_BLOCKS
 
     @register_to_config
     def __init__(

@@ -8,6 +8,18 @@ import torch
 from einops import reduce
 from torch import Tensor
 
+from genvision.errors import ConfigError
+
+
+def importance_samples(bound: str) -> int:
+    """The K of "iwae:K"; 0 for "elbo". Raises ConfigError for anything else."""
+    name, _, samples = bound.partition(":")
+    if name == "iwae" and samples.isdigit() and int(samples):
+        return int(samples)
+    if bound != "elbo":
+        raise ConfigError(f"bound {bound!r} is neither elbo nor iwae:K, such as iwae:64")
+    return 0
+
 
 def importance_weighted(log_weights: Tensor) -> Tensor:
     """(k,B) log p(x,z) - log q(z|x) of k draws of z -> (B,) nats: the log of their mean (Burda et al. 2016).

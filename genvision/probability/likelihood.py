@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genvision.errors import ConfigError
-from genvision.probability.units import to_unit
+from genvision.probability.shaping import UNSHAPED, Shaping
+from genvision.probability.units import pixel_dtype, to_unit
 from genvision.spec import ImageSpec
 
 
@@ -49,26 +50,39 @@ class LikelihoodHead(nn.Module):
         """params (...,P), integers x (...) -> log-probability of each value (...)."""
         raise NotImplementedError
 
+    def log_pmf(self, params: Tensor) -> Tensor:
+        """params (...,P) -> (...,V) log-probability of each level."""
+        raise NotImplementedError
+
     def cdf(self, params: Tensor) -> Tensor:
         """params (...,P) -> (...,V) probability of each level or a lower one; the last entry is 1."""
         raise NotImplementedError
 
-    def sample(self, h: Tensor, u: Tensor) -> Tensor:
-        """h (B,D,H,W), u (B,C,H,W) uniforms in [0,1) -> (B,C,H,W) uint8, by inverting the CDF of each channel."""
-        return self._channel_by_channel(h, lambda cdf, c: (cdf <= u[:, c, ..., None]).sum(-1))
+    def sample(self, h: Tensor, u: Tensor, shaping: Shaping = UNSHAPED) -> Tensor:
+        """h (B,D,H,W), u (B,C,H,W) uniforms in [0,1) -> (B,C,H,W) integers, by inverting the CDF of each channel.
+
+        With `shaping.guidance`, h is (2B,D,H,W): the features with labels, then those of the same images without.
+        """
+
+        def choose(params: Tensor, c: int) -> Tensor:
+            cdf = self.cdf(params) if shaping == UNSHAPED else cumulative(shaping(self.log_pmf(params)))
+            x = (cdf <= u[:, c, ..., None]).sum(-1)
+            return x.repeat(len(h) // len(u), 1, 1)
+
+        return self._channel_by_channel(h, choose)[: len(u)]
 
     def mean(self, h: Tensor) -> Tensor:
-        """h (B,D,H,W) -> (B,C,H,W) uint8: the expected value of each channel, given those of the channels before.
+        """h (B,D,H,W) -> (B,C,H,W) integers: the expected value of each channel, given those of the channels before.
 
         E[x] is the sum of P(x > v) over all levels v but the last.
         """
-        return self._channel_by_channel(h, lambda cdf, c: (1 - cdf[..., :-1]).sum(-1).round())
+        return self._channel_by_channel(h, lambda params, c: (1 - self.cdf(params)[..., :-1]).sum(-1).round())
 
     def _channel_by_channel(self, h: Tensor, choose: Callable[[Tensor, int], Tensor]) -> Tensor:
         def value(params: Tensor, c: int) -> Tensor:
-            return choose(self.cdf(params), c).clamp(0, self.spec.levels - 1).long()
+            return choose(params, c).clamp(0, self.spec.levels - 1).long()
 
-        return torch.stack([x for _, x in self._channels(h, value)], 1).to(torch.uint8)
+        return torch.stack([x for _, x in self._channels(h, value)], 1).to(pixel_dtype(self.spec.levels))
 
     def _channels(self, h: Tensor, value: Callable[[Tensor, int], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Parameters (B,H,W,P) of channel 0, 1, .. and its values (B,H,W) int64, which the next ones are told."""
@@ -82,6 +96,12 @@ class LikelihoodHead(nn.Module):
                 h = h + self.before[c](x)
 
 
+def cumulative(logits: Tensor) -> Tensor:
+    """Logits (...,V) -> the CDF (...,V) of their softmax."""
+    below = logits.softmax(-1).cumsum(-1)
+    return below / below[..., -1:]  # a last entry below 1 would let `sample` return a level of no probability
+
+
 class Categorical(LikelihoodHead):
     """One logit per level: no assumption at all (van den Oord et al. 2016, PixelRNN, section 3.4)."""
 
@@ -91,9 +111,11 @@ class Categorical(LikelihoodHead):
     def log_pmf_at(self, params: Tensor, x: Tensor) -> Tensor:
         return -F.cross_entropy(params.flatten(0, -2), x.flatten(), reduction="none").view(x.shape)
 
+    def log_pmf(self, params: Tensor) -> Tensor:
+        return params.log_softmax(-1)
+
     def cdf(self, params: Tensor) -> Tensor:
-        below = params.softmax(-1).cumsum(-1)
-        return below / below[..., -1:]  # a last entry below 1 would let `sample` return a level of no probability
+        return cumulative(params)
 
 
 class Logistics(LikelihoodHead):
@@ -111,6 +133,9 @@ class Logistics(LikelihoodHead):
         first, last = (x == 0)[..., None], (x == levels - 1)[..., None]
         log_mass = torch.where(first, F.logsigmoid(upper), torch.where(last, F.logsigmoid(-lower), inside))
         return torch.logsumexp(log_weights + log_mass, -1)
+
+    def log_pmf(self, params: Tensor) -> Tensor:
+        return self.log_pmf_at(params[..., None, :], torch.arange(self.spec.levels, device=params.device))
 
     def cdf(self, params: Tensor) -> Tensor:
         levels = self.spec.levels
@@ -177,4 +202,6 @@ def make_likelihood(options: dict, width: int, spec: ImageSpec) -> LikelihoodHea
     name = options.pop("name")
     if name not in LIKELIHOODS:
         raise ConfigError(f"family.likelihood={name} is unknown; likelihoods are {', '.join(LIKELIHOODS)}")
+    if not spec.ordinal and name != "categorical":
+        raise ConfigError(f"family.likelihood={name} measures amounts; tokens need categorical")
     return LIKELIHOODS[name](width, spec, **options)
