@@ -265,6 +265,8 @@ def test_the_vae_loss_is_the_bound_in_bits_and_beta_warms_up() -> None:
         torch.testing.assert_close(terms["loss"], terms["reconstruction_bpd"] + 0.5 * share * terms["kl_bpd"])
         bound = terms["reconstruction_bpd"] + terms["kl_bpd"]
         torch.testing.assert_close(cell.bits_per_dim(batch, draw), bound)
+    terms = cell.eval().loss(batch, draw_of(3))  # validation asks at step 0, and for the whole loss
+    torch.testing.assert_close(terms["loss"], terms["reconstruction_bpd"] + 0.5 * terms["kl_bpd"])
 
 
 def test_units_make_round_trips() -> None:
