@@ -187,6 +187,14 @@ def test_the_logistic_mixture_is_the_integral_of_its_density() -> None:
     torch.testing.assert_close(head.log_pmf_at(params.expand(5, 6), torch.arange(5)).exp(), mass)
 
 
+@every_head
+def test_parameters_are_no_coarser_than_float32(name) -> None:
+    spec = ImageSpec(2, 1, 1)
+    for given, expected in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
+        head = make_head(name, spec).to(given)
+        assert head.params(features(3).to(given), torch.zeros(3, 2, 1, 1)).dtype == expected
+
+
 def test_a_new_mixture_spreads_its_components_over_the_whole_range() -> None:
     head = make_likelihood({"name": "logistic_mixture", "mixtures": 3}, WIDTH, ImageSpec(2, 1, 1))
     for project in head.project:
