@@ -100,11 +100,15 @@ def _sample_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_or_model", metavar="RUN", help="run folder, exported folder, or Hub id")
     parser.add_argument("--num-images", type=_count, default=64)
     parser.add_argument("--out", type=Path, required=True, help="a new folder for PNGs, or FILE.npz")
-    parser.add_argument("--seed", type=_seed, default=0)
+    parser.add_argument("--seed", type=_whole, default=0)
     parser.add_argument("--labels", help="one label, or several separated by commas, repeated in turn")
-    parser.add_argument("--scheduler", help="of a diffusion sampler; the run's own by default, like the next two")
-    parser.add_argument("--steps", type=_count)
-    parser.add_argument("--guidance", type=float)
+    parser.add_argument("--scheduler", help="of a diffusion sampler; the run's own by default, like all that follow")
+    parser.add_argument("--steps", type=_count, help="of a diffusion sampler")
+    parser.add_argument("--guidance", type=float, help="by the label; 1 is none")
+    parser.add_argument("--temperature", type=float, help="of an autoregressive sampler; 1 is the model's own")
+    parser.add_argument("--top-k", type=_whole, help="of an autoregressive sampler; 0 is all levels")
+    parser.add_argument("--top-p", type=float, help="of an autoregressive sampler; 1 is all levels")
+    parser.add_argument("--log-likelihood", action="store_true", help="keep log p of each image in the NPZ, in nats")
 
 
 def _score_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +119,7 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-images", type=_count, help="how many must be there; a run draws so many")
     parser.add_argument("--extractor", default="inception", help="inception (FID) or efficientnet-lite0")
     parser.add_argument("--extractor-weights", metavar="FILE")
-    parser.add_argument("--seed", type=_seed, help="of the drawn images; a run's own by default")
+    parser.add_argument("--seed", type=_whole, help="of the drawn images; a run's own by default")
     parser.add_argument("--json", type=Path, metavar="FILE")
 
 
@@ -162,7 +166,7 @@ PARSERS = {
 }
 
 
-def _seed(text: str) -> int:
+def _whole(text: str) -> int:
     if not text.isdigit() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^63 - 1")
     return int(text)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from genvision.errors import ConfigError
 
+SAMPLER_OPTIONS = ("steps", "scheduler", "guidance", "temperature", "top_k", "top_p")
 GROUP_NAMES = ("family", "backbone", "data", "size", "recipe")
 
 
@@ -42,8 +43,9 @@ def sample(args: argparse.Namespace) -> None:
     _check_torchvision()
     from genvision.sample_command import sample_to
 
-    options = {"steps": args.steps, "scheduler": args.scheduler, "guidance": args.guidance}
-    _say(sample_to(args.out, args.run_or_model, args.num_images, seed=args.seed, labels=args.labels, **options))
+    names = ("seed", "labels", "log_likelihood", *SAMPLER_OPTIONS)
+    options = {name: getattr(args, name) for name in names}
+    _say(sample_to(args.out, args.run_or_model, args.num_images, **options))
 
 
 def score(args: argparse.Namespace) -> None:

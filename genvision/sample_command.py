@@ -14,27 +14,39 @@ from genvision.sampling.write import refuse_existing
 
 
 def sample_to(
-    out: Path, source: str, num_images: int, *, seed: int = 0, labels: str | None = None, **options: Any
+    out: Path,
+    source: str,
+    num_images: int,
+    *,
+    seed: int = 0,
+    labels: str | None = None,
+    log_likelihood: bool = False,
+    **options: Any,
 ) -> str:
     """Draw and write; returns the line to print.
 
-    source   run folder, exported folder or Hub id
-    labels   "3" or "0,1,2", repeated in turn; None: k mod classes
-    options  of the family's sampler; None means the run's own
+    source          run folder, exported folder or Hub id
+    labels          "3" or "0,1,2", repeated in turn; None: k mod classes
+    log_likelihood  also keep log p of each image, in nats, as `log_likelihood_nats` of the NPZ
+    options         of the family's sampler; None means the run's own
     Raises ConfigError for an option that the family does not take, DataError where `out` exists.
     """
     refuse_existing(out)
+    if log_likelihood and out.suffix != ".npz":
+        raise ConfigError(f"--log-likelihood has no place in a folder of PNGs; write --out {out}.npz")
     state = processes()
     pipeline = load(source).to(state.device)
     family = pipeline.generator
     given = {name: value for name, value in options.items() if value is not None}
     if foreign := sorted(given.keys() - set(family.sample_options)):
-        raise ConfigError(f"--{foreign[0]} means nothing to family={pipeline.config.family}; leave it out")
+        flag = foreign[0].replace("_", "-")
+        raise ConfigError(f"--{flag} means nothing to family={pipeline.config.family}; leave it out")
     asked = parse_labels(labels, num_images)
-    images = pipeline(num_images, labels=asked, seed=seed, output_type="pt", progress=True, **given).images
+    given |= {"log_likelihood": True} if log_likelihood else {}
+    drawn = pipeline(num_images, labels=asked, seed=seed, output_type="pt", progress=True, **given)
     if state.is_main_process:
         used = family.check_labels(None if asked is None else torch.tensor(asked), num_images)
-        write_images(images, out, labels=used)
+        write_images(drawn.images, out, labels=used, log_likelihood_nats=drawn.log_likelihood_nats)
     return f"{out}: {num_images} images from the EMA weights of {source}, seed {seed}"
 
 

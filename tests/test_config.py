@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from genvision.config import CONFIG_DIR, config_hash, load_config, to_yaml
 from genvision.config.document import read_file
 from genvision.config.groups import choices
-from genvision.config.ranges import BELOW_ONE, CHANNELS, FRACTION, NOT_NEGATIVE, ODD, POSITIVE, leaves, rule_key
+from genvision.config.ranges import BELOW_ONE, CHANNELS, FRACTION, NOT_NEGATIVE, ODD, POSITIVE, SHARE, leaves, rule_key
 from genvision.config.trunks import BACKBONES, FAMILY_ROLES, TRUNK_CONFIGS, TRUNK_ROLES
 
 FAMILIES, SIZES, SETS = choices("family"), choices("size"), choices("data")
@@ -210,7 +210,7 @@ def test_resolved_configs_are_frozen():
 
 
 def test_every_number_has_exactly_one_range():
-    ruled = [key for keys in (POSITIVE, NOT_NEGATIVE, FRACTION, BELOW_ONE, CHANNELS, ODD) for key in keys]
+    ruled = [key for keys in (POSITIVE, NOT_NEGATIVE, FRACTION, SHARE, BELOW_ONE, CHANNELS, ODD) for key in keys]
     assert len(ruled) == len(set(ruled))
     numbers = set()
     for family, backbone in CELLS:

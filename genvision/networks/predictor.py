@@ -60,8 +60,8 @@ class CausalPredictor(ModelMixin, ConfigMixin):
 
     def step(self, x: Tensor | None, cache: Any) -> Tensor:
         """The pixel drawn last, (B,C) in [-1,1], None at first -> features (B,D,1,1) of the next of `places`."""
-        h = None if x is None else self.stem(rearrange(x, "b c -> b c 1 1"))[:, 0, 0]
-        return rearrange(self.trunk.step(h, cache), "b d -> b d 1 1")
+        h = None if x is None else self.stem.linear(x)
+        return self.trunk.step(h, cache)[:, :, None, None]
 
 
 def pixel_order(name: str, height: int, width: int) -> list[tuple[int, int]]:
