@@ -6,10 +6,10 @@ import argparse
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from genvision.errors import ConfigError
 
-SAMPLER_OPTIONS = ("steps", "scheduler", "guidance", "temperature", "top_k", "top_p")
 GROUP_NAMES = ("family", "backbone", "data", "size", "recipe")
 
 
@@ -43,8 +43,7 @@ def sample(args: argparse.Namespace) -> None:
     _check_torchvision()
     from genvision.sample_command import sample_to
 
-    names = ("seed", "labels", "log_likelihood", *SAMPLER_OPTIONS)
-    options = {name: getattr(args, name) for name in names}
+    options = {name: getattr(args, name) for name in ("seed", "labels", "log_likelihood")} | _sampler_options(args)
     _say(sample_to(args.out, args.run_or_model, args.num_images, **options))
 
 
@@ -60,6 +59,7 @@ def score(args: argparse.Namespace) -> None:
         extractor=args.extractor,
         weights=args.extractor_weights,
         seed=args.seed,
+        **_sampler_options(args),
     )
     _print_metrics(report)
     _write_json(args.json, report)
@@ -70,8 +70,10 @@ def nll(args: argparse.Namespace) -> None:
     _check_torchvision()
     from genvision.score_command import run_likelihood
 
-    bits = run_likelihood(args.run_folder, args.split, args.num_images)
+    options = {"bound": args.bound, "steps": args.steps, "probes": args.probes}
+    bits = run_likelihood(args.run_folder, args.split, args.num_images, **options)
     meaning = {"exact": "exact", "bound": "upper bound", "estimate": "estimate"}[bits["kind"]]
+    meaning = ", ".join([meaning, *(f"{name}={bits[name]}" for name in options if name in bits)])
     _say(f"{bits['value']:.4f} bits/dim ({meaning}), {bits['num_images']} images of {bits['data']}:{bits['split']}")
     _write_json(args.json, bits)
 
@@ -107,6 +109,12 @@ def doctor(args: argparse.Namespace) -> None:
     from genvision.doctor import doctor_text
 
     print(doctor_text())
+
+
+def _sampler_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What `sample` and `score` were asked of the family's sampler; None is the run's own."""
+    names = ("steps", "scheduler", "guidance", "guidance_interval", "guide", "temperature", "top_k", "top_p")
+    return {name: getattr(args, name) for name in names}
 
 
 def _say(text: str) -> None:

@@ -30,6 +30,7 @@ NOTHING: dict[str, Any] = {}  # diffusers takes arguments with a default for set
 class GeneratedImages(ImagePipelineOutput):
     """`images` as asked for, and `log_likelihood_nats` (N,) float64 where they were asked for."""
 
+    images: list[Image.Image] | torch.Tensor
     log_likelihood_nats: torch.Tensor | None = None
 
 
@@ -60,7 +61,8 @@ class ImageGenerationPipeline(DiffusionPipeline):
         networks = {"encoder": encoder, "decoder": decoder, "denoiser": denoiser, "predictor": predictor}
         self.register_modules(**networks)
         self.register_to_config(family=family, options=options, spec=spec, sampling=sampling)
-        self.generator: Family = FAMILIES[family](ImageSpec(**spec), networks, FAMILY_CONFIGS[family](**options))
+        typed = FAMILY_CONFIGS[family](**options)
+        self.generator: Family = FAMILIES[family].variant(typed)(ImageSpec(**spec), networks, typed)
         self.generator.eval()
 
     @classmethod
@@ -112,17 +114,19 @@ class ImageGenerationPipeline(DiffusionPipeline):
         output_type: str = "pil",
         progress: bool = False,
         log_likelihood: bool = False,
+        guide: ImageGenerationPipeline | None = None,
         **options: Any,
     ) -> GeneratedImages:
         """Images 0..num_images-1 of `seed`: a list of PIL images, or with output_type="pt" a uint8 (N,C,H,W) tensor.
 
         labels          one per image; None: k mod classes
         log_likelihood  also measure log p of each image under the model itself (`sampling.log_likelihoods`)
-        options         override the defaults in `config.sampling` (chunk_size, precision and the family's own, such as
-                        steps, scheduler, guidance, temperature, top_k, top_p)
+        guide           a weaker model to be guided away from, such as an earlier checkpoint of the same run (diffusion)
+        options         override the defaults in `config.sampling`: chunk_size, precision and the family's own, such as
+                        steps, scheduler, guidance, temperature, top_k, top_p
         """
         given = None if labels is None else torch.tensor(labels)
-        settings = {**self.config.sampling, **options}
+        settings = {**self.config.sampling, **options} | ({} if guide is None else {"guide": guide.generator})
         if log_likelihood:
             require_exact(self.generator)
         images = draw_images(self.generator, num_images, labels=given, seed=seed, progress=progress, **settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -82,10 +83,19 @@ def score_images(
 
 
 def sampling_protocol(settings: Mapping[str, Any], family: Family, *, seed: int, ema: float, labels: str) -> dict:
-    """The sampling part of a protocol."""
-    own = {name: settings.get(name) for name in ("chunk_size", *family.sample_options)}
-    precision, pixels = family.sampling_precision(settings["precision"]), asdict(family.options).get("pixels")
-    return {**own, "precision": precision, "pixels": pixels, "seed": seed, "ema": ema, "labels": labels}
+    """The sampling part of a protocol; other models that took part are named by their weights."""
+    own = {name: settings.get(name) for name in (*family.sample_options, "chunk_size")}
+    own["precision"] = family.sampling_precision(settings["precision"])
+    models = {name: weights_hash(settings[name]) for name in family.sample_models if settings.get(name)}
+    return {**own, **models, "pixels": asdict(family.options).get("pixels"), "seed": seed, "ema": ema, "labels": labels}
+
+
+def weights_hash(family: Family) -> str:
+    """First 16 hexadecimal digits of the SHA-256 over names and bytes of all weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(family.state_dict().items()):
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def as_json(scored: Scored) -> dict[str, Any]:

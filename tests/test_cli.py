@@ -278,7 +278,7 @@ def test_a_score_finds_its_reference_before_minutes_of_drawing(trained, monkeypa
     assert said.code == 2 and "--num-images is needed" in said.error
 
 
-@pytest.mark.parametrize(("family", "meaning"), [("vae", "upper bound"), ("autoregressive", "exact")])
+@pytest.mark.parametrize(("family", "meaning"), [("vae", "upper bound, bound=elbo"), ("autoregressive", "exact")])
 def test_nll_is_the_number_of_the_record(trained, tmp_path, family, meaning):
     folder = trained(family)
     said = genvision("nll", folder.path, "--json", tmp_path / "nll.json")
@@ -289,9 +289,38 @@ def test_nll_is_the_number_of_the_record(trained, tmp_path, family, meaning):
     assert said.code == 0 and said.out.endswith(f"({meaning}), 2 images of folder:validation\n")
 
 
-def test_a_family_without_likelihood_says_so(trained):
+def test_more_importance_samples_make_the_bound_tighter_and_its_name_says_how_many(trained, tmp_path):
+    folder, found = trained("vae"), []
+    for name in ("elbo", "iwae:1", "iwae:16"):
+        said = genvision("nll", folder.path, "--bound", name, "--json", tmp_path / "nll.json")
+        assert said.out.endswith(f" bits/dim (upper bound, bound={name}), 10 images of folder:test\n"), said
+        found.append(json.loads((tmp_path / "nll.json").read_text()))
+    assert [(bits["kind"], bits["bound"]) for bits in found] == [
+        ("bound", "elbo"),
+        ("bound", "iwae:1"),
+        ("bound", "iwae:16"),
+    ]
+    elbo, one, many = (bits["value"] for bits in found)
+    assert many < one and abs(elbo - one) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("family", "bound", "message"),
+    [
+        ("vae", "elbow", "'elbow' is neither elbo nor iwae:K, such as iwae:64"),
+        ("vae", "iwae:0", "'iwae:0' is neither elbo nor iwae:K"),
+        ("autoregressive", "iwae:4", "--bound means nothing to the bits/dim of family=autoregressive"),
+    ],
+)
+def test_a_bound_that_cannot_be_had_is_refused(trained, family, bound, message):
+    said = genvision("nll", trained(family).path, "--bound", bound)
+    assert said.code == 2 and message in said.error
+
+
+def test_a_family_without_likelihood_says_so(trained, monkeypatch):
+    monkeypatch.setattr("genvision.families.diffusion.Diffusion.likelihood", None)
     said = genvision("nll", trained("diffusion").path)
-    assert said.code == 2 and "family=diffusion has no likelihood" in said.error
+    assert said.code == 2 and "family=diffusion has no bits/dim of pixels" in said.error
 
 
 def test_the_leaderboard_is_rebuilt_from_result_files_alone(trained, tmp_path):

@@ -15,6 +15,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from genvision.config.applies import check_applies
 from genvision.config.document import Entry, Layer, fault, read_file, read_overrides
 from genvision.config.groups import (
     CONFIG_DIR,
@@ -82,6 +83,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
         merged |= {f"{role}.{key}": entry for key, entry in options.items()}
     config = Config(backbone=backbone, size=size, **sections)
     check_ranges(config, merged)
+    check_applies(config.family, merged, files["family"])
     return config
 
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import torch
+from tqdm import tqdm
 
 from genvision.errors import DataError
 from genvision.families.base import Family, require_finite
@@ -13,6 +14,10 @@ from genvision.spec import Batch, Draw
 
 if TYPE_CHECKING:
     from genvision.data.image_set import ImageSet
+
+
+# Kinds that cost a pass or a few. An estimate integrates an ODE, some hundred passes with gradients for every image.
+QUICK = ("exact", "bound")
 
 
 @torch.no_grad()
@@ -24,8 +29,12 @@ def bits_per_dim(
     batch_size: int = 64,
     limit: int | None = None,
     device: torch.device | str | None = None,
+    progress: bool = False,
+    **options: int | str,
 ) -> dict[str, Any] | None:
     """{"value", "kind", "split", "num_images", "standard_error"}, or None where the family has no likelihood.
+
+    Beside them stand the family's `likelihood_options` as they were used: the defaults, or the given ones.
 
     value           mean over the first `limit` images (all by default), bits per dimension
     kind            exact, bound (the true value is no higher) or estimate
@@ -40,10 +49,12 @@ def bits_per_dim(
     if n <= 0:
         raise DataError(f"{image_set.name}:{image_set.split} has no images to measure bits per dimension on")
     device = next(family.parameters()).device if device is None else torch.device(device)
+    options = {**family.likelihood_options, **options}
     was_training = family.training
     family.eval()
     try:
-        parts = [_batch(family, image_set, start, n, batch_size, seed, device) for start in range(0, n, batch_size)]
+        starts = tqdm(range(0, n, batch_size), "bits/dim", unit="batch", disable=not progress, leave=False)
+        parts = [_batch(family, image_set, start, n, batch_size, seed, device, options) for start in starts]
     finally:
         family.train(was_training)
     bits = require_finite(torch.cat(parts), f"bits per dimension on {image_set.name}:{image_set.split}")
@@ -53,11 +64,19 @@ def bits_per_dim(
         "split": image_set.split,
         "num_images": n,
         "standard_error": bits.std().item() / math.sqrt(n) if n > 1 else None,
+        **options,
     }
 
 
 def _batch(
-    family: Family, image_set: ImageSet, start: int, n: int, size: int, seed: int, device: torch.device
+    family: Family,
+    image_set: ImageSet,
+    start: int,
+    n: int,
+    size: int,
+    seed: int,
+    device: torch.device,
+    options: dict[str, int | str],
 ) -> torch.Tensor:
     """(b,) float64 bits per dimension of images start..start+b-1."""
     slots = torch.arange(start, start + size)
@@ -66,5 +85,5 @@ def _batch(
     if family.spec.classes and image_set.labels is not None:
         labels = image_set.labels[rows.to(image_set.labels.device)].to(device)
     images = image_set.images[rows.to(image_set.images.device)].to(device)
-    bits = family.bits_per_dim(Batch(images, labels), Draw(seed, 0, slots.to(device)))
+    bits = family.bits_per_dim(Batch(images, labels), Draw(seed, 0, slots.to(device)), **options)
     return bits[: n - start].double().cpu()

@@ -8,9 +8,12 @@ sampling.scheduler    solver of a diffusion sampler            sampling.steps   
 sampling.guidance     classifier-free guidance, 1 is none      sampling.ema       decay of the averaged weights
 sampling.seed         of the drawn images                      sampling.chunk_size  images drawn together
 sampling.labels       rule that gave image k its label         sampling.pixels    mean or draw, where a family has both
-sampling.precision    in which the networks really drew    sampling.temperature  of an autoregressive sampler, like
-sampling.top_k        likeliest levels that may be drawn   sampling.top_p        and their probability together
-A sampling field is null where the family has no such knob, or the images came from a folder.
+sampling.precision    in which the networks really drew
+A sampling field is null where the family has no such knob, or the images came from a folder. Some stand there only
+where they were used, so that scores of before they existed stay comparable:
+sampling.guidance_interval  times of the path at which guidance acts
+sampling.guide        hash of the weaker model's weights
+sampling.temperature  of an autoregressive sampler; top_k, top_p: the likeliest levels it may draw
 """
 
 from __future__ import annotations
@@ -28,10 +31,8 @@ if TYPE_CHECKING:
     from genvision.data.image_set import ImageSet
     from genvision.evaluation.extractors import Extractor
 
-SAMPLING_FIELDS = (
-    *("scheduler", "steps", "guidance", "temperature", "top_k", "top_p"),
-    *("ema", "seed", "chunk_size", "labels", "pixels", "precision"),
-)
+SAMPLING_FIELDS = ("scheduler", "steps", "guidance", "ema", "seed", "chunk_size", "labels", "pixels", "precision")
+LATER_FIELDS = ("guidance_interval", "guide", "temperature", "top_k", "top_p")
 
 Protocol = dict[str, Any]
 
@@ -47,11 +48,11 @@ def build_protocol(
     """The protocol of one score, as plain JSON values.
 
     reference_num_images  as given to `reference_features`; None is the whole set
-    sampling              any of SAMPLING_FIELDS; None for images that were not drawn here
+    sampling              any of SAMPLING_FIELDS and LATER_FIELDS; None for images that were not drawn here
     Raises TypeError for a sampling field that does not exist.
     """
     sampling = dict(sampling or {})
-    if unknown := sorted(set(sampling) - set(SAMPLING_FIELDS)):
+    if unknown := sorted(set(sampling) - {*SAMPLING_FIELDS, *LATER_FIELDS}):
         raise TypeError(f"no such sampling fields: {', '.join(unknown)}")
     real = reference_subset(reference, reference_num_images)
     return {
@@ -69,7 +70,8 @@ def build_protocol(
             "color": COLOR_RULE,
         },
         "scores": scores.settings(),
-        "sampling": {field: sampling.get(field) for field in SAMPLING_FIELDS},
+        "sampling": {field: sampling.get(field) for field in SAMPLING_FIELDS}
+        | {field: sampling[field] for field in LATER_FIELDS if sampling.get(field) is not None},
     }
 
 

@@ -13,7 +13,7 @@ from genvision.errors import ConfigError
 from genvision.families.base import Family, drop_labels, require_finite
 from genvision.probability.randomness import Stream, uniform
 from genvision.probability.shaping import Shaping
-from genvision.probability.units import pixel_dtype, to_unit
+from genvision.probability.units import pixel_dtype, stem_input
 from genvision.spec import Batch, Draw
 
 
@@ -22,29 +22,31 @@ class Autoregressive(Family):
 
     roles = ("predictor",)
     likelihood = "exact"
+    codes = "tokens"
     sample_options = ("temperature", "top_k", "top_p", "guidance")
     options: AutoregressiveConfig
 
     @staticmethod
     def network_options(config: Config) -> Mapping[str, dict]:
         family = config.family
-        return {"predictor": {"likelihood": {"name": family.likelihood, "mixtures": family.mixtures}, "order": family.order}}
+        return {
+            "predictor": {"likelihood": {"name": family.likelihood, "mixtures": family.mixtures}, "order": family.order}
+        }
 
     def loss(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         labels = drop_labels(batch.labels, self.spec.classes, self.options.label_dropout, draw)
         return {"loss": self.bits_per_dim(batch._replace(labels=labels), draw)}
 
     def log_prob(self, batch: Batch, draw: Draw) -> Tensor:
-        features = self.predictor(to_unit(batch.images, self.spec.levels, self.dtype), batch.labels)
-        head = self.predictor.head
-        return head.log_prob(head.params(features, batch.images), batch.images)
+        x, head = self.codec.tokens(batch), self.predictor.head
+        features = self.predictor(stem_input(x, self.codec.spec, self.dtype), batch.labels)
+        return head.log_prob(head.params(features, x), x)
 
     def complete(self, images: Tensor, known: Tensor, y: Tensor | None, draw: Draw, **shape: Any) -> Tensor:
         """Draw the pixels of images (B,C,H,W) where `known` (H,W) is False, in the predictor's order; the others stay.
 
         Each pixel costs one step of the predictor's cached trunk, in the weights' own precision: steps are too small to
-        gain from another. What is drawn listens to the pixels before it in that order, given and drawn ones, and to none
-        after it.
+        gain from another. A drawn pixel listens to those before it in that order, given and drawn, and to none after.
 
         shape  of each channel's distribution: fields of `Shaping`
         """
@@ -58,8 +60,9 @@ class Autoregressive(Family):
         if y is not None and copies == 2:
             y = torch.cat([y, torch.full_like(y, self.spec.classes)])
         cache, before = predictor.start(copies * len(images), y), None
-        u = uniform(draw, Stream.SAMPLE + Stream.PIXELS, *self.spec.shape)
-        x, given, places = images.to(pixel_dtype(self.spec.levels), copy=True), known.tolist(), list(predictor.places)
+        u = uniform(draw, Stream.SAMPLE + Stream.PIXELS, *self.codec.spec.shape)
+        x = images.to(pixel_dtype(self.codec.spec.levels), copy=True)
+        given, places = known.tolist(), list(predictor.places)
         while places and given[places[-1][0]][places[-1][1]]:
             places.pop()
         total = torch.zeros((), dtype=self.dtype, device=x.device)
@@ -68,28 +71,27 @@ class Autoregressive(Family):
             total += features.sum()
             if not given[i][j]:
                 x[:, :, i, j] = predictor.head.sample(features, u[:, :, i : i + 1, j : j + 1], shaping)[..., 0, 0]
-            before = to_unit(x[:, :, i, j], self.spec.levels, self.dtype).repeat(copies, 1)
+            before = stem_input(x[:, :, i, j], self.codec.spec, self.dtype).repeat(copies, 1)
         require_finite(total, "the predictor's output")
         return x
 
     def _sample(self, draw: Draw, y: Tensor | None, **shape: Any) -> Tensor:
-        nothing = torch.zeros(self.spec.height, self.spec.width, dtype=torch.bool, device=draw.slots.device)
-        empty = torch.zeros(len(draw.slots), *self.spec.shape, dtype=torch.uint8, device=draw.slots.device)
-        return self.complete(empty, nothing, y, draw, **shape)
+        empty = torch.zeros(len(draw.slots), *self.codec.spec.shape, dtype=torch.uint8, device=draw.slots.device)
+        return self.codec.from_tokens(self.complete(empty, torch.zeros_like(empty[0, 0]).bool(), y, draw, **shape), y)
 
     def sampling_precision(self, asked: str) -> str:
         return "no"
 
     def network_evaluations(self, **shape: Any) -> int:
         """One step of the cached trunk a pixel, two with guidance: each about a pixel's share of a forward pass."""
-        return self._passes(self._shaping(bool(self.spec.classes), shape)) * self.spec.height * self.spec.width
+        return self._passes(self._shaping(bool(self.spec.classes), shape)) * len(self.predictor.places)
 
     def _shaping(self, labelled: bool, shape: Mapping[str, Any]) -> Shaping:
-        """Raises ConfigError for values out of range, and for guidance of what was not trained with and without labels."""
+        """Raises ConfigError for values out of range, and for guidance without both kinds of training examples."""
         shaping = Shaping(**shape)
         if self._passes(shaping) == 2 and not (labelled and self.options.label_dropout):
             raise ConfigError(
-                f"sample.guidance={shaping.guidance} needs labels, and a model trained with family.label_dropout above 0"
+                f"sample.guidance={shaping.guidance} needs labels and a model trained with family.label_dropout > 0"
             )
         return shaping
 

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from genvision.layers.stepping import Affine, affine
 
-
 EPSILON = 1e-6
 
 

@@ -3,7 +3,8 @@
 A causal mixing offers, beside `forward`,
 
     start(n, tokens, width) -> cache    for n sequences of `tokens` tokens (B,D), allocated once
-    step(h, cache) -> (B,D)             the next token (B,D) -> what `forward` gives at its place, which sees tokens up to it
+    step(h, cache) -> (B,D)             the next token (B,D) -> what `forward` gives at its place; it sees the tokens up
+                                        to itself
 
 in eval mode. The position lives in the cache, which holds all that a step reads, so that a step is a few products on
 tensors at hand: einops and module calls, free beside a batch of images, would take longer than the arithmetic of one

@@ -11,8 +11,8 @@ from einops import rearrange
 from torch import Tensor
 
 from genvision.errors import ConfigError
-from genvision.layers.resample import PatchStem
-from genvision.networks.network import grid_of, make_conditioner, run_trunk
+from genvision.layers.resample import PatchStem, TokenStem
+from genvision.networks.network import REPEATED_BLOCKS, grid_of, make_conditioner, run_trunk
 from genvision.probability.likelihood import make_likelihood
 from genvision.probability.randomness import Stream, generator
 from genvision.spec import ImageSpec
@@ -22,7 +22,7 @@ ORDER_SEED = 0  # of the random pixel order: one for all runs, so that every bac
 
 
 class CausalPredictor(ModelMixin, ConfigMixin):
-    """(B,C,H,W) in [-1,1], y (B,) or None -> features (B,D,H,W); at each pixel from the pixels before it, strictly.
+    """(B,C,H,W) in [-1,1] or tokens, y (B,) or None -> features (B,D,H,W); of each pixel from those before, strictly.
 
     The stem is 1x1: anything wider would let a pixel see its neighbours before the trunk decides who may.
 
@@ -33,11 +33,15 @@ class CausalPredictor(ModelMixin, ConfigMixin):
                   on the permuted image, positions and all, and no backbone finds a neighbour where it expects one
     """
 
+    _supports_gradient_checkpointing = True
+    _repeated_blocks = REPEATED_BLOCKS
+
     @register_to_config
     def __init__(self, spec: dict, trunk_config: dict, likelihood: dict, order: str = "raster") -> None:
         super().__init__()
         image = ImageSpec(**spec)
-        self.stem = PatchStem(image.channels, trunk_config["width"], 1)
+        stem = PatchStem if image.ordinal else TokenStem
+        self.stem = stem(image.channels, trunk_config["width"], 1 if image.ordinal else image.levels)
         self.condition = make_conditioner(trunk_config, image)
         self.trunk = make_trunk(trunk_config, grid_of(image, 1), causal=True)
         self.head = make_likelihood(likelihood, trunk_config["width"], image)
@@ -59,17 +63,19 @@ class CausalPredictor(ModelMixin, ConfigMixin):
         return self.trunk.start(self.condition(n, y))
 
     def step(self, x: Tensor | None, cache: Any) -> Tensor:
-        """The pixel drawn last, (B,C) in [-1,1], None at first -> features (B,D,1,1) of the next of `places`."""
-        h = None if x is None else self.stem.linear(x)
+        """The pixel before, (B,C) as for `forward`, None at first -> features (B,D,1,1) of the next of `places`."""
+        h = None if x is None else self.stem.token(x)
         return self.trunk.step(h, cache)[:, :, None, None]
 
 
 def pixel_order(name: str, height: int, width: int) -> list[tuple[int, int]]:
-    """(row, column) of every pixel, in the order in which they are predicted. Raises ConfigError for an unknown name."""
+    """(row, column) of all pixels, in the order in which they are predicted. Raises ConfigError for an unknown name."""
     if name not in ("raster", "random"):
         raise ConfigError(f"family.order={name} is unknown; orders are raster, random")
     raster = [(i, j) for i in range(height) for j in range(width)]
-    ranks = range(len(raster)) if name == "raster" else generator(ORDER_SEED, Stream.ORDER).random(len(raster)).argsort()
+    ranks = (
+        range(len(raster)) if name == "raster" else generator(ORDER_SEED, Stream.ORDER).random(len(raster)).argsort()
+    )
     return [raster[k] for k in ranks]
 
 

@@ -6,6 +6,7 @@ features, plus an embedding of the channels before, into the parameters of one c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -114,22 +115,12 @@ class Categorical(LikelihoodHead):
         return cumulative(params)
 
 
-class LogisticMixture(LikelihoodHead):
-    """A mixture of logistics, integrated over each level's bin (Salimans et al. 2017, PixelCNN++, section 2.1).
-
-    P = 3 * mixtures: logits, means and log-scales in units of the [-1, 1] image; the two end levels take the tails.
-    """
-
-    def __init__(self, width: int, spec: ImageSpec, mixtures: int) -> None:
-        super().__init__(width, spec, 3 * mixtures)
-        for project in self.project:  # spread the means over [-1, 1] so that no component starts idle
-            with torch.no_grad():
-                project.bias.view(3, mixtures)[1] = torch.linspace(-1, 1, mixtures + 2)[1:-1]
-                project.bias.view(3, mixtures)[2] = -2.0
+class Logistics(LikelihoodHead):
+    """Base of the logistics, integrated over each level's bin; the two end levels take the tails."""
 
     def log_pmf_at(self, params: Tensor, x: Tensor) -> Tensor:
         levels = self.spec.levels
-        log_weights, means, log_scales = self._components(params)
+        log_weights, means, log_scales = self.components(params)
         centre, half = to_unit(x, levels, params.dtype)[..., None], 1 / (levels - 1)
         upper = (centre + half - means) * torch.exp(-log_scales)
         lower = (centre - half - means) * torch.exp(-log_scales)
@@ -147,26 +138,67 @@ class LogisticMixture(LikelihoodHead):
         levels = self.spec.levels
         edges = to_unit(torch.arange(levels, device=params.device), levels, params.dtype) + 1 / (levels - 1)
         below = params.new_zeros(*params.shape[:-1], levels)
-        for component in torch.stack(self._components(params)).unbind(-1):  # at once, (...,V,K) would be gigabytes
+        for component in torch.stack(self.components(params)).unbind(-1):  # at once, (...,V,K) would be gigabytes
             log_weight, mean, log_scale = component[..., None]
             below += log_weight.exp() * torch.sigmoid((edges - mean) * torch.exp(-log_scale))
         below[..., -1] = 1
         return below
 
-    def _components(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(...,3K) -> log weights, means, log scales (...,K).
+    def components(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(...,P) -> log weights, means, log scales (...,K), the last two in units of the [-1, 1] image."""
+        raise NotImplementedError
 
-        A scale under e^-7 would fit inside one bin of 256; one over e^7 is flat as it is.
-        """
+
+class LogisticMixture(Logistics):
+    """A mixture of logistics at each pixel (Salimans et al. 2017, PixelCNN++, section 2.1).
+
+    P = 3 * mixtures: logits, means and log-scales.
+    """
+
+    def __init__(self, width: int, spec: ImageSpec, mixtures: int) -> None:
+        super().__init__(width, spec, 3 * mixtures)
+        for project in self.project:  # spread the means over [-1, 1] so that no component starts idle
+            with torch.no_grad():
+                project.bias.view(3, mixtures)[1] = torch.linspace(-1, 1, mixtures + 2)[1:-1]
+                project.bias.view(3, mixtures)[2] = -2.0
+
+    def components(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits, means, log_scales = rearrange(params, "... (three k) -> three ... k", three=3)
-        return logits.log_softmax(-1), means, log_scales.clamp(-7, 7)
+        return logits.log_softmax(-1), means, clamp_scales(log_scales)
 
 
-LIKELIHOODS = {"categorical": Categorical, "logistic_mixture": LogisticMixture}
+class Logistic(Logistics):
+    """One logistic a pixel, all of one scale: P = 1, the mean (a calibrated decoder, Rybkin et al. 2021, section 3.1).
+
+    scale  in units of the [-1, 1] image; None: a single learned parameter
+    """
+
+    def __init__(self, width: int, spec: ImageSpec, mixtures: int = 1, scale: float | None = None) -> None:
+        super().__init__(width, spec, 1)
+        log_scale = torch.tensor(-2.0 if scale is None else math.log(scale))
+        if scale is None:
+            self.log_scale = nn.Parameter(log_scale)
+        else:
+            self.register_buffer("log_scale", log_scale, persistent=False)
+
+    def components(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return torch.zeros_like(params), params, clamp_scales(self.log_scale).to(params.dtype).expand_as(params)
+
+
+def clamp_scales(log_scales: Tensor) -> Tensor:
+    """A scale under e^-7 would fit inside one bin of 256; one over e^7 is flat as it is."""
+    return log_scales.clamp(-7, 7)
+
+
+LIKELIHOODS = {"categorical": Categorical, "logistic_mixture": LogisticMixture, "logistic": Logistic}
 
 
 def make_likelihood(options: dict, width: int, spec: ImageSpec) -> LikelihoodHead:
-    """The head {"name": ..., "mixtures": ...} on features of the given width."""
-    if options["name"] not in LIKELIHOODS:
-        raise ConfigError(f"family.likelihood={options['name']} is unknown; likelihoods are {', '.join(LIKELIHOODS)}")
-    return LIKELIHOODS[options["name"]](width, spec, options["mixtures"])
+    """The head {"name": ..., "mixtures": ..} on features of the given width; "scale" is of the logistic alone."""
+    options = dict(options)
+    name = options.pop("name")
+    if name not in LIKELIHOODS:
+        raise ConfigError(f"family.likelihood={name} is unknown; likelihoods are {', '.join(LIKELIHOODS)}")
+    if not spec.ordinal and name != "categorical":
+        raise ConfigError(f"family.likelihood={name} measures amounts; tokens need categorical")
+    return LIKELIHOODS[name](width, spec, **options)

@@ -52,9 +52,9 @@ def log_likelihoods(
 ) -> Tensor:
     """(n,) float64 nats: log p of each of `images` (n,C,H,W) under the model itself, on the CPU of every process.
 
-    However an image was drawn, this is the density the model was trained to have: no temperature, top-k, top-p, guidance
-    or autocast, and all of the image, pixels that were given included. One forward pass an image. Raises ConfigError
-    for a family whose likelihood is not exact.
+    However an image was drawn, this is the distribution that was trained: no temperature, top-k, top-p, guidance or
+    autocast, and all of the image, pixels that were given included. One forward pass an image. Raises ConfigError for a
+    family whose likelihood is not exact.
     """
     require_exact(family)
     labels = family.check_labels(labels, len(images))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -38,8 +39,9 @@ def refuse_existing(out: Path) -> None:
 
 
 def _write_npz(path: Path, **arrays: Tensor | None) -> None:
+    given: dict[str, Any] = {name: array.numpy() for name, array in arrays.items() if array is not None}
     with path.open("wb") as file:
-        np.savez_compressed(file, **{name: array.numpy() for name, array in arrays.items() if array is not None})
+        np.savez_compressed(file, **given)
 
 
 def _write_folder(images: Tensor, folder: Path) -> None:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from genvision.errors import ConfigError
 from genvision.layers.stepping import Affine
+from genvision.trunks.trunk import Trunk
 
 
 @dataclass
@@ -92,7 +93,7 @@ class GatedLayer(nn.Module):
         )
 
     def start_row(self, v: Tensor, cache: GatedLayerCache) -> Tensor:
-        """The next row (B,W,D) of the vertical stack -> the same of the next layer; then the row's pixels may be stepped."""
+        """The next row (B,W,D) of the vertical stack -> the same of the next layer; then `step` can walk the row."""
         reach = self.pad_vertical[0]
         newest = F.pad(v, (0, 0, reach, reach))[:, None]
         cache.above = torch.cat([cache.above[:, 1:], newest], 1)
@@ -126,7 +127,7 @@ class PixelCNNCache:
     position: int = 0  # of the next pixel, in raster order
 
 
-class PixelCNNTrunk(nn.Module):
+class PixelCNNTrunk(Trunk):
     """h (B,H,W,D), cond (B,D) -> (B,H,W,D); output i sees inputs < i in raster order, strictly.
 
     Options as in `genvision.config.trunks.PixelCNNTrunkConfig`: `depth` gated layers. A residual connection joins the
@@ -148,7 +149,7 @@ class PixelCNNTrunk(nn.Module):
     def forward(self, h: Tensor, cond: Tensor) -> Tensor:
         v = h = rearrange(h, "b h w d -> b d h w")
         for layer in self.layers:
-            v, h = layer(v, h, cond)
+            v, h = self.run(layer, v, h, cond)
         return rearrange(F.silu(h), "b d h w -> b h w d")
 
     def start(self, cond: Tensor) -> PixelCNNCache:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from genvision.layers.block import Block, BlockCache
 from genvision.layers.embedding import PositionEmbedding
+from genvision.trunks.trunk import Trunk
 
 
 @dataclass
@@ -23,7 +24,7 @@ class TokenTrunkCache:
     position: int = 0  # of the next token, in raster order
 
 
-class TokenTrunk(nn.Module):
+class TokenTrunk(Trunk):
     """h (B,H,W,D), cond (B,D) -> (B,H,W,D), tokens in raster order.
 
     causal       shift the tokens by one first (a learned start token enters, the last token leaves), so that with
@@ -63,13 +64,14 @@ class TokenTrunk(nn.Module):
         if self.class_token is not None:
             h, _ = pack([self.class_token.to(h.dtype).expand(len(h), 1, -1), h], "b * d")
         for block in self.blocks:
-            h = block(h, cond)
+            h = self.run(block, h, cond)
         if self.class_token is not None:
             h = h[:, 1:]
         return rearrange(self.norm(h), "b (h w) d -> b h w d", h=height)
 
     def start(self, cond: Tensor) -> TokenTrunkCache:
         """An empty cache for len(cond) sequences; a class token is there from the beginning."""
+        assert self.start_token is not None, "only a causal trunk can be stepped"
         n, tokens = len(cond), prod(self.grid)
         prefix = [] if self.class_token is None else [self.class_token.expand(n, -1)]
         blocks = [block.start(cond, len(prefix) + tokens) for block in self.blocks]
