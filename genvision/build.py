@@ -29,9 +29,15 @@ def build(config: Config, spec: ImageSpec, codec: Codec | None = None) -> Family
     """The family of a resolved configuration on images of this geometry, freshly initialised from `train.seed`.
 
     codec  what the images become before the networks see them; None: they stay pixels
-    Raises ConfigError, naming the trunks that can, where a trunk cannot serve its role or the images do not fit.
+    Raises ConfigError, naming what can, where a trunk cannot serve its role, the images do not fit, or the codec's codes
+    are not what the family generates.
     """
     family = FAMILIES[config.family.name].variant(config.family)
+    if codec and family.codes not in codec.kinds:
+        raise ConfigError(
+            f"codec.run={config.codec.run}: its codes are {codec.kinds[0]}, family={config.family.name} generates "
+            f"{family.codes or 'pixels'}; values are for diffusion, tokens (of vq or fsq) for autoregressive"
+        )
     options, coded = family.network_options(config), codec.spec if codec else spec
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.train.seed)

@@ -48,19 +48,17 @@ def sample(args: argparse.Namespace) -> None:
 
 
 def score(args: argparse.Namespace) -> None:
-    """Score a run, a folder of PNGs or an NPZ against a reference."""
+    """Score a run, a folder of PNGs or an NPZ against a reference, or a run's reconstructions of its test split."""
+    if args.reconstruct == bool(args.reference):
+        raise ConfigError("give --reference NAME[:split], or --reconstruct to compare a vae with its own test split")
     _check_torchvision()
-    from genvision.score_command import score_source
+    from genvision.score_command import score_run_reconstructions, score_source
 
-    report = score_source(
-        args.source,
-        reference=args.reference,
-        num_images=args.num_images,
-        extractor=args.extractor,
-        weights=args.extractor_weights,
-        seed=args.seed,
-        **_sampler_options(args),
-    )
+    asked = {"num_images": args.num_images, "extractor": args.extractor, "weights": args.extractor_weights}
+    if args.reconstruct:
+        report = score_run_reconstructions(args.source, **asked)
+    else:
+        report = score_source(args.source, reference=args.reference, seed=args.seed, **asked, **_sampler_options(args))
     _print_metrics(report)
     _write_json(args.json, report)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from accelerate import Accelerator
 
 from genvision import data, run_folder
 from genvision.build import build
+from genvision.codecs import fit_codec
 from genvision.config.schema import Config
 from genvision.data import Batches, ImageSet
 from genvision.errors import NonFiniteError
@@ -26,6 +28,7 @@ from genvision.run_folder import RunFolder, agreed, resume_hash
 from genvision.sampling import write_grid, write_images
 from genvision.sampling.write import grid_columns
 from genvision.scoring import Drawn, Scored, draw, reference_set, sampling_protocol, sampling_settings, score_images
+from genvision.storage import write_text
 from genvision.training import checkpoint
 from genvision.training.launch import device_name, header, make_accelerator
 from genvision.training.loop import local_windows, train
@@ -77,6 +80,7 @@ class Experiment:
             self.reference = reference_set(config.score.reference, config.data, self.train_set.spec.shape)
         self.held_out = data.load(config.data, "validation") if config.data.validation_fraction else None
         found = checkpoint.resolve(resume, folder.checkpoints) if folder and resume else None
+        self.codec = fit_codec(config, self.train_set, folder)
         self.state = self._make_state(found)
         # a likelihood that takes long is left to `genvision nll`
         self.test_set = data.load(config.data, "test") if self.family.likelihood in QUICK else None
@@ -87,6 +91,8 @@ class Experiment:
         self.folder = folder or agreed(lambda: run_folder.create(config))
         if self.main:
             self.folder.write_config(config)
+            if self.codec:
+                write_text(self.folder.codec, json.dumps(self.codec.state) + "\n")
             self._status("running")
 
     @property
@@ -203,7 +209,7 @@ class Experiment:
     def _make_state(self, found: Path | None) -> TrainState:
         """From the checkpoint that was found; else from train.init_from, or from scratch."""
         config = self.config
-        family = build(config, self.train_set.spec)
+        family = build(config, self.train_set.spec, self.codec)
         if config.train.init_from and not found:
             self._say(f"{config.train.init_from}: {initialise(family, config.train.init_from)}")
         state = make_state(family, config, self.accelerator)

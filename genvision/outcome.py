@@ -43,7 +43,7 @@ def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: An
     facts  run, status, reason, dataset_sha256, device, processes, precision, command
     """
     family = state.family
-    costs = cost(config, family.spec)
+    costs = cost(config, family.codec.spec)
     evaluations = family.network_evaluations(**{name: getattr(config.sample, name) for name in family.sample_options})
     backbones = {f"{role}_backbone": getattr(config, role).backbone for role in family.roles}
     mixed = backbones if len(set(backbones.values())) > 1 else {}

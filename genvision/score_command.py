@@ -18,7 +18,14 @@ from genvision.evaluation.likelihood import bits_per_dim
 from genvision.loading import asked, load
 from genvision.run_folder import RunFolder
 from genvision.sampling import processes
-from genvision.scoring import as_json, draw, reference_set, sampling_protocol, score_images
+from genvision.scoring import (
+    as_json,
+    draw,
+    reference_set,
+    sampling_protocol,
+    score_images,
+    score_reconstructions,
+)
 
 
 def score_source(
@@ -58,6 +65,21 @@ def score_source(
             require_count(len(images), num_images)
         real = reference_set(reference, _unnamed(reference, images), images.shape[1:])
     scored = score_images(images, real, extractor=extractor, weights=weights, device=device, sampling=sampling)
+    return as_json(scored)
+
+
+def score_run_reconstructions(
+    run: Path, *, num_images: int | None, extractor: str, weights: str | None
+) -> dict[str, Any]:
+    """The report of `genvision score RUN --reconstruct`: of the test split of the set that the run was trained on."""
+    require_extractor(extractor, weights)
+    config = RunFolder(run).read_config()
+    family = load(run).to(processes().device).generator
+    real = data.load(config.data, "test")
+    size, ema = config.sample.chunk_size, config.ema.decay
+    scored = score_reconstructions(
+        family, real, num_images, batch_size=size, extractor=extractor, weights=weights, ema=ema
+    )
     return as_json(scored)
 
 

@@ -15,6 +15,7 @@ from runs import TINY, fresh_launch, genvision, pictures, train, trained, tree, 
 from genvision import __version__, build, cli, data, load
 from genvision.config import load_config
 from genvision.evaluation.record import read_record
+from genvision.spec import Batch, Draw
 
 OFFLINE = ("--extractor", "efficientnet-lite0")
 
@@ -61,7 +62,8 @@ def test_an_unknown_command_lists_those_that_exist():
         (["sample", "run", "--out", "x", "--num-images", "1.5"], "'1.5' is not a whole number"),
         (["sample", "run", "--out", "x", "--seed", "-1"], "--seed"),
         (["sample", "run", "--out", "x", "--seed", str(2**63)], "is not a whole number from 0 to 2^63 - 1"),
-        (["score", "run"], "the following arguments are required: --reference"),
+        (["score", "run"], "give --reference NAME[:split], or --reconstruct"),
+        (["score", "run", "--reconstruct", "--reference", "mnist"], "give --reference NAME[:split], or --reconstruct"),
         (["nll", "run", "--split", "all"], "invalid choice: 'all'"),
         (["leaderboard", "burn", "runs"], "invalid choice: 'burn'"),
         (["data", "show"], "genvision data show needs a set"),
@@ -267,6 +269,30 @@ def test_scores_are_of_whole_sets_of_lossless_images(pictures, tmp_path):
     assert said.code == 2 and "reference 'garments'" in said.error
     said = genvision("score", folder, "--reference", "cifar10", *OFFLINE)  # downloads nothing unasked
     assert said.code == 3 and "data.download=true" in said.error
+
+
+def test_reconstructions_are_scored_against_the_images_they_are_of(trained, tmp_path, monkeypatch):
+    folder, report = trained("vae"), tmp_path / "report.json"
+    said = genvision("score", folder.path, "--reconstruct", *OFFLINE, "--json", report)
+    assert said.code == 0, said.err
+    told = json.loads(report.read_text())
+    real = data.load(folder.read_config().data, "test")
+    family = load(folder.path).generator
+    with torch.no_grad():
+        images = family.reconstruct(Batch(real.images, real.labels), Draw(0, 0, torch.arange(10)))
+    mse = (images.double() - real.images.double()).square().mean((1, 2, 3))
+    psnr = 10 * torch.log10(255**2 / mse)
+    assert told["metrics"]["psnr"]["value"] == pytest.approx(psnr.mean().item(), rel=1e-3)
+    assert told["metrics"]["frechet"]["name"] == "rFD-EffNetLite0" and told["metrics"]["frechet"]["value"] > 1
+    assert told["protocol"]["num_images"] == told["protocol"]["reference"]["num_images"] == 10
+    how = {"split": "test", "ema": 0.999, "batch_size": 4, "pixels": "mean"}
+    assert told["protocol"]["reconstruction"] == how and told["protocol_hash"] in said.out
+    monkeypatch.setattr("genvision.families.vae.VAE.reconstruct", lambda self, batch, draw: batch.images)
+    genvision("score", folder.path, "--reconstruct", *OFFLINE, "--num-images", 7, "--json", report)
+    told = json.loads(report.read_text())
+    assert told["metrics"]["psnr"]["value"] == 100 and told["protocol"]["num_images"] == 7
+    said = genvision("score", trained("diffusion").path, "--reconstruct", *OFFLINE)
+    assert said.code == 2 and "family=diffusion has no latents to reconstruct images from" in said.error
 
 
 def test_a_score_finds_its_reference_before_minutes_of_drawing(trained, monkeypatch):

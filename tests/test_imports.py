@@ -28,6 +28,7 @@ LAYERS = {
         "run_folder",
         "initialise",
         "loading",
+        "codecs",
         "outcome",
         "scoring",
         "validation",

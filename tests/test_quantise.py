@@ -112,6 +112,7 @@ def test_neither_micro_batches_nor_processes_move_the_codebook_otherwise() -> No
         assert revived > 5 if step == 0 else True  # with 72 vectors for 40 codes some of them were dead
     for other in (cut, first, second):
         torch.testing.assert_close(other.codebook, whole.codebook, rtol=0, atol=1e-12)
+        torch.testing.assert_close(other.average, whole.average, rtol=0, atol=1e-12)
     assert torch.equal(first.codebook, second.codebook)
 
 
@@ -189,6 +190,17 @@ def test_an_export_carries_its_codebook(latent, tmp_path) -> None:
         images = cell.reconstruct(batch, draw)
         assert torch.equal(loaded.reconstruct(batch, draw), images)
         assert torch.equal(cell.decode_tokens(tokens, None, draw), images)
+
+
+def test_training_moves_the_codebook_and_looking_does_not() -> None:
+    spec = ImageSpec(1, 8, 8)
+    cell = make_cell("vae", ("vit", "vit"), spec, latent="vq")
+    codebook = cell.encoder.quantiser.codebook
+    before = codebook.clone()
+    for training in (False, True):
+        cell.train(training)(some_batch(4, spec), draw_of(4))
+        cell.after_step(alone)
+        assert torch.equal(codebook, before) != training
 
 
 def test_diagnostics_show_a_collapsed_codebook() -> None:

@@ -31,6 +31,7 @@ from genvision.config.ranges import BUDGETS, check_ranges
 from genvision.config.roles import check_roles, network
 from genvision.config.schema import (
     FAMILY_CONFIGS,
+    CodecConfig,
     Config,
     DataConfig,
     EmaConfig,
@@ -45,6 +46,7 @@ from genvision.config.typed import field_names, typed, unknown_key
 
 _SECTIONS = {
     "data": DataConfig,
+    "codec": CodecConfig,
     "train": TrainConfig,
     "log": LogConfig,
     "ema": EmaConfig,

@@ -70,6 +70,11 @@ class DiffusionConfig:
     label_dropout: float = MISSING
 
 
+@dataclass(frozen=True)
+class CodecConfig:
+    run: str | None = MISSING  # run, exported model or Hub id of a vae whose codes are generated; None: pixels
+
+
 FAMILY_CONFIGS = {"vae": VAEConfig, "autoregressive": AutoregressiveConfig, "diffusion": DiffusionConfig}
 
 
@@ -157,6 +162,7 @@ class Config:
     size: str = MISSING
     family: Any = MISSING  # one of FAMILY_CONFIGS
     data: DataConfig = field(default_factory=DataConfig)
+    codec: CodecConfig = field(default_factory=CodecConfig)
     trunk: dict[str, Any] = field(default_factory=dict)  # options put on the trunk of every role
     encoder: NetworkConfig | None = None
     decoder: NetworkConfig | None = None

@@ -44,11 +44,13 @@ def build_protocol(
     extractor: Extractor,
     reference_num_images: int | None = None,
     sampling: Mapping[str, Any] | None = None,
+    reconstruction: Mapping[str, Any] | None = None,
 ) -> Protocol:
     """The protocol of one score, as plain JSON values.
 
     reference_num_images  as given to `reference_features`; None is the whole set
     sampling              any of SAMPLING_FIELDS and LATER_FIELDS; None for images that were not drawn here
+    reconstruction        how real images were encoded and decoded again; the key is there only for such images
     Raises TypeError for a sampling field that does not exist.
     """
     sampling = dict(sampling or {})
@@ -72,6 +74,7 @@ def build_protocol(
         "scores": scores.settings(),
         "sampling": {field: sampling.get(field) for field in SAMPLING_FIELDS}
         | {field: sampling[field] for field in LATER_FIELDS if sampling.get(field) is not None},
+        **({} if reconstruction is None else {"reconstruction": dict(reconstruction)}),
     }
 
 

@@ -53,10 +53,6 @@ class Autoencoder(Family):
             return self.decoder.head.mean(features)
         return self.decoder.head.sample(features, uniform(draw, Stream.SAMPLE + Stream.PIXELS, *self.spec.shape))
 
-    def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
-        """The images (B,C,H,W) uint8 that come back from their latents, a posterior's mean where there is one."""
-        raise NotImplementedError
-
     def diagnostics(self, batches: Iterable[tuple[Batch, Draw]]) -> dict[str, float]:
         """How close the images come back."""
         psnr = [psnr_db(batch.images, self.reconstruct(batch, draw), self.spec.levels) for batch, draw in batches]

@@ -77,7 +77,8 @@ class Autoregressive(Family):
 
     def _sample(self, draw: Draw, y: Tensor | None, **shape: Any) -> Tensor:
         empty = torch.zeros(len(draw.slots), *self.codec.spec.shape, dtype=torch.uint8, device=draw.slots.device)
-        return self.codec.from_tokens(self.complete(empty, torch.zeros_like(empty[0, 0]).bool(), y, draw, **shape), y)
+        x = self.complete(empty, torch.zeros_like(empty[0, 0]).bool(), y, draw, **shape)
+        return self.codec.from_tokens(x, y, draw)
 
     def sampling_precision(self, asked: str) -> str:
         return "no"

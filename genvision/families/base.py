@@ -49,13 +49,8 @@ class Family(nn.Module):
     ) -> None:
         super().__init__()
         self.spec, self.options = spec, options
-        self.codec = (codec or PixelCodec(spec)).requires_grad_(False)
+        self.codec = codec or PixelCodec(spec)
         if not self.codec.lossless:
-            if self.codes not in self.codec.kinds:
-                raise ConfigError(
-                    f"codec.run: its codes are {self.codec.kinds[0]}, family={options.name} generates "
-                    f"{self.codes or 'pixels'}; values are for diffusion, tokens (of vq or fsq) for autoregressive"
-                )
             self.likelihood = None  # bits/dim of codes are not those of pixels
         for role in self.roles:
             self.add_module(role, networks[role])
@@ -73,7 +68,7 @@ class Family(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights: float32, or float64 in tests that need exactness."""
-        return next(getattr(self, self.roles[0]).parameters()).dtype
+        return next(self.parameters()).dtype
 
     def loss(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """Per-example terms, every value (B,), unreduced; "loss" is what training minimises."""
@@ -96,6 +91,10 @@ class Family(nn.Module):
     def bits_per_dim(self, batch: Batch, draw: Draw, **options: int | str) -> Tensor:
         """(B,) bits per dimension of the 8-bit images (an upper bound where `likelihood` is "bound")."""
         return nats_to_bits_per_dim(-self.log_prob(batch, draw, **options), self.spec)
+
+    def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
+        """The images (B,C,H,W) uint8 that come back from their latents. Raises ConfigError where there are none."""
+        raise ConfigError(f"family={self.options.name} has no latents to reconstruct images from; name a vae")
 
     def diagnostics(self, batches: Iterable[tuple[Batch, Draw]]) -> dict[str, float]:
         """What else there is to say about these images, by name; evaluated where the loss is validated."""

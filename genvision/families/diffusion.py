@@ -141,7 +141,7 @@ class Diffusion(Family):
 
     def _sample(self, draw: Draw, y: Tensor | None, **options: Any) -> Tensor:
         x = last(self.trajectory(draw, y, **options))
-        return self.codec.from_values(require_finite(x, "the sampler's output"), y)
+        return self.codec.from_values(require_finite(x, "the sampler's output"), y, draw)
 
     def network_evaluations(self, **options: Any) -> int:
         """Calls of the solver, and another for each that is guided."""
