@@ -217,11 +217,29 @@ def test_sample_writes_what_the_pipeline_draws(trained, tmp_path):
         assert archive["labels"].tolist() == [0, 1]
 
 
+def test_sample_takes_the_options_of_an_autoregressive_sampler_and_tells_the_log_likelihood(trained, tmp_path):
+    folder = trained("autoregressive")
+    words = ("sample", folder.path, "--num-images", 5, "--seed", 3, "--out", tmp_path / "a.npz", "--log-likelihood")
+    own = ("--temperature", 0.7, "--top-k", 9, "--top-p", 0.8, "--guidance", 1.5)
+    assert genvision(*words, *own).code == 0
+    options = {"temperature": 0.7, "top_k": 9, "top_p": 0.8, "guidance": 1.5, "log_likelihood": True}
+    expected = load(folder.path)(5, seed=3, output_type="pt", **options)
+    with np.load(tmp_path / "a.npz") as archive:
+        assert sorted(archive) == ["images", "labels", "log_likelihood_nats"]
+        assert np.array_equal(archive["images"], expected.images.numpy())
+        assert np.array_equal(archive["log_likelihood_nats"], expected.log_likelihood_nats.numpy())
+
+
 @pytest.mark.parametrize(
     ("family", "words", "code", "message"),
     [
         ("vae", ["--steps", "3"], 2, "--steps means nothing to family=vae; leave it out"),
+        ("vae", ["--guidance", "2"], 2, "--guidance means nothing to family=vae"),
         ("autoregressive", ["--steps", "2"], 2, "--steps means nothing to family=autoregressive"),
+        ("diffusion", ["--top-k", "2"], 2, "--top-k means nothing to family=diffusion; leave it out"),
+        ("autoregressive", ["--temperature", "0"], 2, "sample.temperature=0.0 must be more than 0"),
+        ("autoregressive", ["--top-p", "1.5"], 2, "sample.top_p=1.5 must be more than 0 and at most 1"),
+        ("autoregressive", ["--log-likelihood"], 2, "--log-likelihood has no place in a folder of PNGs"),
         ("diffusion", ["--scheduler", "ddim"], 2, "sample.scheduler=ddim cannot serve family.path=flow"),
         ("diffusion", ["--steps", "1001"], 2, "sample.steps=1001 must be a number from 1 to 1000"),
         ("vae", ["--labels", "zero"], 2, "--labels zero: write whole numbers separated by commas"),

@@ -75,6 +75,7 @@ def test_the_cdf_adds_up_the_probabilities(name, levels) -> None:
     h, values = features(6), torch.arange(levels)
     params = head.params(h, torch.zeros(6, 1, 1, 1, dtype=torch.long))
     pmf = torch.stack([head.log_pmf_at(params, torch.full((6, 1, 1, 1), int(v))).exp() for v in values], -1)
+    torch.testing.assert_close(head.log_pmf(params).exp(), pmf, rtol=0, atol=1e-12)
     torch.testing.assert_close(head.cdf(params), pmf.cumsum(-1), rtol=0, atol=1e-9)
     assert (head.cdf(params)[..., -1] == 1).all()
 
