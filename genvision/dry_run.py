@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 
 from genvision import data
+from genvision.activations import count_activations
 from genvision.build import build, cost, grids
 from genvision.config import to_yaml
 from genvision.config.schema import Config
 from genvision.run_folder import planned
+from genvision.training.precision import resolve_precision
 
 
 def describe(config: Config) -> str:
@@ -21,6 +23,9 @@ def describe(config: Config) -> str:
     with torch.device("meta"):
         family = build(config, spec)
     evaluations = family.network_evaluations(**{name: getattr(config.sample, name) for name in family.sample_options})
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    precision = resolve_precision(config.train.precision, device)
+    activations = count_activations(config, spec, precision)
     tokens = ", ".join(f"{role} {h}x{w}" for role, (h, w) in grids(config, spec).items())
     return "\n".join(
         [
@@ -28,6 +33,8 @@ def describe(config: Config) -> str:
             f"# images          {spec.channels}x{spec.height}x{spec.width}, {spec.classes or 'no'} classes",
             f"# parameters      {costs.parameters:,}",
             f"# MACs per image  {costs.macs_per_image:,} (one training forward pass)",
+            f"# activations     {activations.plain:,} bytes per image kept for backward ({precision}); "
+            f"{activations.checkpointed:,} with train.gradient_checkpointing",
             f"# sampling        {evaluations} network evaluations per image",
             f"# token grid      {tokens}",
             f"# run folder      {planned(config)}",

@@ -30,6 +30,7 @@ LAYERS = {
         "outcome",
         "scoring",
         "dry_run",
+        "activations",
         "score_command",
         "sample_command",
         "analysis",
