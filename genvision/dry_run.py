@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 
 from genvision import data
+from genvision.activations import count_activations
 from genvision.build import build, cost, grids
 from genvision.codecs import open_codec
 from genvision.config import to_yaml
 from genvision.config.schema import Config
 from genvision.run_folder import planned
+from genvision.training.precision import resolve_precision
 
 
 def describe(config: Config) -> str:
@@ -24,6 +26,9 @@ def describe(config: Config) -> str:
     with torch.device("meta"):
         family = build(config, spec, codec)
     evaluations = family.network_evaluations(**{name: getattr(config.sample, name) for name in family.sample_options})
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    precision = resolve_precision(config.train.precision, device)
+    activations = count_activations(config, coded, precision)
     tokens = ", ".join(f"{role} {h}x{w}" for role, (h, w) in grids(config, coded).items())
     return "\n".join(
         [
@@ -32,6 +37,8 @@ def describe(config: Config) -> str:
             f"# codes           {coded.channels}x{coded.height}x{coded.width} of {config.codec.run or 'pixels'}",
             f"# parameters      {costs.parameters:,}",
             f"# MACs per image  {costs.macs_per_image:,} (one training forward pass)",
+            f"# activations     {activations.plain:,} bytes per image kept for backward ({precision}); "
+            f"{activations.checkpointed:,} with train.gradient_checkpointing",
             f"# sampling        {evaluations} network evaluations per image",
             f"# token grid      {tokens}",
             f"# run folder      {planned(config)}",

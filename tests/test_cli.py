@@ -13,6 +13,7 @@ from PIL import Image
 from runs import CELLS, TINY, fresh_launch, genvision, pictures, train, trained, tree, write_pictures  # noqa: F401
 
 from genvision import __version__, build, cli, data, load
+from genvision.activations import count_activations
 from genvision.config import load_config
 from genvision.config.groups import choices
 from genvision.evaluation.record import read_record
@@ -144,6 +145,8 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(pictures, tmp_path, mon
     facts = dict(re.findall(r"^# (\S.*?)  +(.*)$", said.out, re.MULTILINE))
     assert facts["parameters"] == f"{cost.parameters:,}"
     assert facts["MACs per image"].startswith(f"{cost.macs_per_image:,} ")
+    kept, less = map("{:,}".format, count_activations(config, data.spec_of(config.data), "no"))
+    assert facts["activations"].startswith(f"{kept} bytes") and f"; {less} with train.grad" in facts["activations"]
     assert facts["images"] == "1x8x8, 2 classes"
     assert facts["run folder"] == f"somewhere/{family}-mixer-folder-001"
     evaluations, grid = {

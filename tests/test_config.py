@@ -38,7 +38,7 @@ def from_text(tmp_path, text, *overrides):
 def test_the_groups_on_disk_are_those_the_code_knows():
     assert set(FAMILIES) == set(FAMILY_ROLES)
     assert set(choices("backbone")) == set(BACKBONES)
-    assert SIZES == ["base", "small", "tiny"]
+    assert {"tiny", "small", "base", "large"} <= set(SIZES)
     assert SETS == ["cifar10", "cifar100", "fashion_mnist", "fashion_mnist_mini", "folder", "mnist"]
     assert choices("recipe")
 
@@ -46,7 +46,8 @@ def test_the_groups_on_disk_are_those_the_code_knows():
 def test_every_combination_of_groups_resolves_and_loads_back_from_its_dump(tmp_path):
     path = tmp_path / "config.yaml"
     hashes = set()
-    for (family, backbone), data, size in itertools.product(CELLS, SETS, SIZES):
+    combinations = {*itertools.product(CELLS, SETS, ["tiny"]), *itertools.product(CELLS, ["mnist"], SIZES)}
+    for (family, backbone), data, size in combinations:
         data = "folder:/some/where" if data == "folder" else data
         config = load_config(None, [f"family={family}", f"backbone={backbone}", f"data={data}", f"size={size}"])
         assert (config.family.name, config.backbone, config.size) == (family, backbone, size)
@@ -62,7 +63,7 @@ def test_every_combination_of_groups_resolves_and_loads_back_from_its_dump(tmp_p
             path.write_text(to_yaml(config))
             assert load_config(path) == config
         hashes.add(config_hash(config))
-    assert len(hashes) == len(CELLS) * len(SETS) * len(SIZES)
+    assert len(hashes) == len(combinations)
 
 
 @pytest.mark.parametrize("recipe", choices("recipe"))
@@ -82,6 +83,8 @@ def test_every_shipped_file_says_at_its_head_what_it_is(path):
 def test_size_files_hold_every_role_and_trunk_and_nothing_else(size):
     layer = read_file(CONFIG_DIR / "size" / f"{size}.yaml", size)
     served = {(role, trunk) for trunk, roles in TRUNK_ROLES.items() for role in roles}
+    if size.endswith("-64"):
+        served.remove(("predictor", "mixer"))  # refused by its number of weights
     assert {tuple(key.split(".")[:2]) for key in layer} == served
     for key in layer:
         role, trunk, option = key.split(".")

@@ -141,11 +141,11 @@ def test_a_wrong_value_names_its_key_and_what_was_expected(override, expected):
     [
         (["backbone=vitt"], "backbone=vitt is unknown (did you mean vit?); choose one of convnet, mixer, vit"),
         (["family=dffusion"], "family=dffusion is unknown (did you mean diffusion?); choose one of autoregressive"),
-        (["size=huge"], "choose one of base, small, tiny"),
+        (["size=huge"], "choose one of base, base-64, base-latent, large, large-64, large-latent, small,"),
         (["recipe=quikstart"], "(did you mean quickstart?)"),
         (["data=mnsit"], "(did you mean mnist?)"),
         (["data=../../etc/passwd"], "data=../../etc/passwd is unknown"),
-        (["size="], "size= is unknown; choose one of base, small, tiny"),
+        (["size="], "size= is unknown; choose one of base, base-64, base-latent, large,"),
         (["data.name=[a]"], "data=[a] is unknown; choose one of"),
         (["encoder.backbone=vit"], "encoder.backbone: family=diffusion has no encoder; its networks: denoiser"),
         (["family=vae", "denoiser.trunk.width=8"], "family=vae has no denoiser; its networks: encoder and decoder"),

@@ -33,6 +33,7 @@ LAYERS = {
         "scoring",
         "validation",
         "dry_run",
+        "activations",
         "score_command",
         "sample_command",
         "analysis",

@@ -322,10 +322,24 @@ def test_the_coarsest_level_of_the_unet_attends_where_it_is_asked_to(attention) 
     assert seen == [(1, 16, 32)] * attention  # 4x4 positions, 32 channels
 
 
-def test_every_skip_of_the_unet_is_used() -> None:
-    trunk = randomise(make_trunk(trunk_options("unet", depth=2), (8, 8)))
-    trunk(torch.randn(1, 8, 8, 16), torch.randn(1, 16)).square().sum().backward()
+@pytest.mark.parametrize(
+    "options", [{}, {"input_skips": True}, {"attention_levels": (0, 2), "attention": False}], ids=str
+)
+def test_every_skip_and_attention_of_the_unet_is_used(options) -> None:
+    trunk = randomise(make_trunk(trunk_options("unet", depth=2, **options), (9, 6)))
+    trunk(torch.randn(1, 9, 6, 16), torch.randn(1, 16)).square().sum().backward()
     assert all(p.grad.any() for p in trunk.parameters())
+    attends = {level for level, mixings in enumerate(trunk.down_mixings) if isinstance(mixings[0], SpatialAttention)}
+    assert attends == set(options.get("attention_levels", ()))
+    down, up = (len([b for blocks in part for b in blocks]) for part in (trunk.down, trunk.up))
+    assert up - down == (3 if "input_skips" in options else 0)  # one more a level
+    skipped = [blocks[-1].conv1.in_channels - blocks[-1].conv1.out_channels for blocks in trunk.up]
+    assert skipped == ([32, 16, 16] if "input_skips" in options else [32, 32, 16])  # widths 16, 32, 32
+
+
+def test_the_unet_refuses_levels_that_it_lacks() -> None:
+    with pytest.raises(ConfigError, match=r"attention_levels=\[1, 3\]: the 3 levels are 0 to 2"):
+        make_trunk(trunk_options("unet", attention_levels=(1, 3)), (8, 8))
 
 
 @pytest.mark.parametrize(("first", "seen_by_v", "seen_by_h"), [

@@ -19,7 +19,7 @@ from genvision.run_folder import resume_hash
 from genvision.spec import ImageSpec
 from genvision.training import checkpoint
 from genvision.training.launch import make_accelerator
-from genvision.training.state import make_state, switch
+from genvision.training.state import TrainState, make_state, switch
 
 SPEC = ImageSpec(1, 8, 8, classes=3)
 OFF = TrainConfig(gradient_checkpointing=False, compile=False)
@@ -80,11 +80,11 @@ def test_compiled_weights_and_checkpoints_fit_uncompiled_networks(tmp_path) -> N
     train = dataclasses.replace(
         OFF, steps=1, compile=True, learning_rate=1e-3, weight_decay=0.0, betas=(0.9, 0.99), precision="no"
     )
-    states = []
+    states: list[TrainState] = []
     for config in (train, dataclasses.replace(train, compile=False)):
-        config = dataclasses.replace(cell_config("diffusion", ("unet",)), train=config, ema=EmaConfig(decay=0.9))
+        config = dataclasses.replace(cell_config("diffusion", ("vit",)), train=config, ema=EmaConfig(decay=0.9))
         accelerator = make_accelerator(config)
-        states.append(make_state(make_cell("diffusion", ("unet",), SPEC, seed=len(states)), config, accelerator))
+        states.append(make_state(make_cell("diffusion", ("vit",), SPEC, seed=len(states)), config, accelerator))
     compiled, plain = states
     loss = compiled.family(some_batch(2, SPEC), draw_of(2))["loss"]
     loss.sum().backward()
@@ -100,6 +100,7 @@ def test_compiled_weights_and_checkpoints_fit_uncompiled_networks(tmp_path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # most of it compiles
 @pytest.mark.parametrize(("family", "backbone"), RUNS)
 def test_ten_steps_of_every_cell_with_every_switch(family, backbone, pictures, tmp_path) -> None:
     """The loss after ten steps: equal with checkpointing, near with the others."""
