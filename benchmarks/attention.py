@@ -34,6 +34,7 @@ FORMS = {
 def mixing_of(kind: str, side: int, causal: bool) -> Attention:
     """The mixing of a second layer, the one that is shifted where there are windows."""
     config = load_config(None, [*OPTIONS, f"trunk.attention={kind}"])
+    assert config.denoiser is not None, "a resolved diffusion config has its denoiser"
     return make_trunk(config.denoiser.trunk, (side, side), causal=causal).blocks[1].mixing
 
 
