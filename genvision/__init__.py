@@ -19,7 +19,7 @@ __all__ = ["__version__", "load"]
 def __getattr__(name: str) -> Any:
     """`load`, imported when first asked for: a wrong key on the command line must answer before torch is read."""
     if name == "load":
-        from genvision.pipelines import load
+        from genvision.loading import load
 
         return load
     raise AttributeError(f"module 'genvision' has no attribute {name!r}")

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from genvision.errors import ConfigError
 
@@ -42,23 +43,22 @@ def sample(args: argparse.Namespace) -> None:
     _check_torchvision()
     from genvision.sample_command import sample_to
 
-    options = {"steps": args.steps, "scheduler": args.scheduler, "guidance": args.guidance}
+    options = _sampler_options(args)
     _say(sample_to(args.out, args.run_or_model, args.num_images, seed=args.seed, labels=args.labels, **options))
 
 
 def score(args: argparse.Namespace) -> None:
-    """Score a run, a folder of PNGs or an NPZ against a reference."""
+    """Score a run, a folder of PNGs or an NPZ against a reference, or a run's reconstructions of its test split."""
+    if args.reconstruct == bool(args.reference):
+        raise ConfigError("give --reference NAME[:split], or --reconstruct to compare a vae with its own test split")
     _check_torchvision()
-    from genvision.score_command import score_source
+    from genvision.score_command import score_run_reconstructions, score_source
 
-    report = score_source(
-        args.source,
-        reference=args.reference,
-        num_images=args.num_images,
-        extractor=args.extractor,
-        weights=args.extractor_weights,
-        seed=args.seed,
-    )
+    asked = {"num_images": args.num_images, "extractor": args.extractor, "weights": args.extractor_weights}
+    if args.reconstruct:
+        report = score_run_reconstructions(args.source, **asked)
+    else:
+        report = score_source(args.source, reference=args.reference, seed=args.seed, **asked, **_sampler_options(args))
     _print_metrics(report)
     _write_json(args.json, report)
 
@@ -68,8 +68,10 @@ def nll(args: argparse.Namespace) -> None:
     _check_torchvision()
     from genvision.score_command import run_likelihood
 
-    bits = run_likelihood(args.run_folder, args.split, args.num_images)
+    options = {"bound": args.bound, "steps": args.steps, "probes": args.probes}
+    bits = run_likelihood(args.run_folder, args.split, args.num_images, **options)
     meaning = {"exact": "exact", "bound": "upper bound", "estimate": "estimate"}[bits["kind"]]
+    meaning = ", ".join([meaning, *(f"{name}={bits[name]}" for name in options if name in bits)])
     _say(f"{bits['value']:.4f} bits/dim ({meaning}), {bits['num_images']} images of {bits['data']}:{bits['split']}")
     _write_json(args.json, bits)
 
@@ -105,6 +107,12 @@ def doctor(args: argparse.Namespace) -> None:
     from genvision.doctor import doctor_text
 
     print(doctor_text())
+
+
+def _sampler_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What `sample` and `score` were asked of the family's sampler; None is the run's own."""
+    names = ("steps", "scheduler", "guidance", "guidance_interval", "guide")
+    return {name: getattr(args, name) for name in names}
 
 
 def _say(text: str) -> None:

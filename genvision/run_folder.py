@@ -46,6 +46,10 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def codec(self) -> Path:
+        return self.path / "codec.json"
+
+    @property
     def samples(self) -> Path:
         return self.path / "samples"
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from genvision.errors import ConfigError
-from genvision.pipelines import load
-from genvision.sampling import processes, write_images
+from genvision.loading import asked, load
+from genvision.sampling import draw_images, processes, write_images
 from genvision.sampling.write import refuse_existing
 
 
@@ -18,7 +18,7 @@ def sample_to(
 ) -> str:
     """Draw and write; returns the line to print.
 
-    source   run folder, exported folder or Hub id
+    source   run folder, one of its checkpoints, exported folder or Hub id
     labels   "3" or "0,1,2", repeated in turn; None: k mod classes
     options  of the family's sampler; None means the run's own
     Raises ConfigError for an option that the family does not take, DataError where `out` exists.
@@ -27,15 +27,15 @@ def sample_to(
     state = processes()
     pipeline = load(source).to(state.device)
     family = pipeline.generator
-    given = {name: value for name, value in options.items() if value is not None}
-    if foreign := sorted(given.keys() - set(family.sample_options)):
-        raise ConfigError(f"--{foreign[0]} means nothing to family={pipeline.config.family}; leave it out")
-    asked = parse_labels(labels, num_images)
-    images = pipeline(num_images, labels=asked, seed=seed, output_type="pt", progress=True, **given).images
+    settings = {**pipeline.config.sampling, **asked(family, options)}
+    wanted = parse_labels(labels, num_images)
+    used = family.check_labels(None if wanted is None else torch.tensor(wanted), num_images)
+    images = draw_images(family, num_images, labels=used, seed=seed, progress=True, **settings)
     if state.is_main_process:
-        used = family.check_labels(None if asked is None else torch.tensor(asked), num_images)
         write_images(images, out, labels=used)
-    return f"{out}: {num_images} images from the EMA weights of {source}, seed {seed}"
+    caveat = f" ({family.caveat})" if family.caveat else ""
+    guide = f", guided by {options['guide']}" if options.get("guide") else ""
+    return f"{out}: {num_images} images from the EMA weights of {source}, seed {seed}{guide}{caveat}"
 
 
 def parse_labels(text: str | None, n: int) -> list[int] | None:

@@ -15,16 +15,33 @@ from genvision.errors import ConfigError
 from genvision.evaluation.extractors import require_extractor
 from genvision.evaluation.images import read_images, require_count
 from genvision.evaluation.likelihood import bits_per_dim
-from genvision.pipelines import load
+from genvision.loading import asked, load
 from genvision.run_folder import RunFolder
 from genvision.sampling import processes
-from genvision.scoring import as_json, draw, reference_set, sampling_protocol, score_images
+from genvision.scoring import (
+    as_json,
+    draw,
+    reference_set,
+    sampling_protocol,
+    score_images,
+    score_reconstructions,
+)
 
 
 def score_source(
-    source: Path, *, reference: str, num_images: int | None, extractor: str, weights: str | None, seed: int | None
+    source: Path,
+    *,
+    reference: str,
+    num_images: int | None,
+    extractor: str,
+    weights: str | None,
+    seed: int | None,
+    **options: Any,
 ) -> dict[str, Any]:
-    """The report of `genvision score --json`. A run is drawn from; a folder or NPZ is read and must hold num_images."""
+    """The report of `genvision score --json`. A run is drawn from; a folder or NPZ is read and must hold num_images.
+
+    options  of the family's sampler; None means the run's own
+    """
     require_extractor(extractor, weights)
     device = processes().device or torch.device("cpu")
     if (source / "config.yaml").is_file():
@@ -35,15 +52,34 @@ def score_source(
         if not n:
             raise ConfigError("--num-images is needed: the run itself was not scored")
         real = reference_set(reference, config.data, family.spec.shape)  # before minutes of drawing: it may be missing
-        settings, seed = dict(pipeline.config.sampling), config.sample.seed if seed is None else seed
+        settings = {**pipeline.config.sampling, **asked(family, options)}
+        seed = config.sample.seed if seed is None else seed
         images = draw(family, n, seed, settings).images
         sampling = sampling_protocol(settings, family, seed=seed, ema=config.ema.decay, labels="k mod classes")
     else:
+        if given := sorted(name for name, value in options.items() if value is not None):
+            flag = given[0].replace("_", "-")
+            raise ConfigError(f"--{flag} is for drawing, and {source} is no run to draw from; leave it out")
         images, sampling = read_images(source), None
         if num_images:
             require_count(len(images), num_images)
         real = reference_set(reference, _unnamed(reference, images), images.shape[1:])
     scored = score_images(images, real, extractor=extractor, weights=weights, device=device, sampling=sampling)
+    return as_json(scored)
+
+
+def score_run_reconstructions(
+    run: Path, *, num_images: int | None, extractor: str, weights: str | None
+) -> dict[str, Any]:
+    """The report of `genvision score RUN --reconstruct`: of the test split of the set that the run was trained on."""
+    require_extractor(extractor, weights)
+    config = RunFolder(run).read_config()
+    family = load(run).to(processes().device).generator
+    real = data.load(config.data, "test")
+    size, ema = config.sample.chunk_size, config.ema.decay
+    scored = score_reconstructions(
+        family, real, num_images, batch_size=size, extractor=extractor, weights=weights, ema=ema
+    )
     return as_json(scored)
 
 
@@ -56,11 +92,19 @@ def _unnamed(reference: str, images: torch.Tensor) -> DataConfig:
     return replace(plain, channels=channels, height=height, width=width)
 
 
-def run_likelihood(run: Path, split: Split, limit: int | None) -> dict[str, Any]:
-    """The report of `genvision nll --json`. Raises ConfigError where the family has no likelihood."""
+def run_likelihood(run: Path, split: Split, limit: int | None, **options: Any) -> dict[str, Any]:
+    """The report of `genvision nll --json`; None means the family's own default.
+
+    Raises ConfigError where the family has no likelihood, or none that takes such an option.
+    """
     config = RunFolder(run).read_config()
-    family = load(run).to(processes().device).generator
-    bits = bits_per_dim(family, data.load(config.data, split), limit=limit)
+    state = processes()
+    family = load(run).to(state.device).generator
+    given = {name: value for name, value in options.items() if value is not None}
+    if foreign := sorted(given.keys() - family.likelihood_options.keys()):
+        raise ConfigError(f"--{foreign[0]} means nothing to the bits/dim of family={config.family.name}; leave it out")
+    image_set = data.load(config.data, split)
+    bits = bits_per_dim(family, image_set, limit=limit, progress=state.is_main_process, **given)
     if bits is None:
-        raise ConfigError(f"family={config.family.name} has no likelihood: bits/dim exist for vae and autoregressive")
+        raise ConfigError(f"family={config.family.name} has no bits/dim of pixels: it is about codes")
     return {"data": config.data.name, **bits}

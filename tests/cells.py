@@ -11,25 +11,46 @@ from genvision.build import build
 from genvision.config.schema import AutoregressiveConfig, Config, DiffusionConfig, NetworkConfig, TrainConfig, VAEConfig
 from genvision.config.trunks import ATTENTION_ROLES, FAMILY_ROLES, TRUNK_CONFIGS, TRUNK_ROLES
 from genvision.families import Family
+from genvision.probability.path import HIGHEST, LOWEST, Path, make_path
+from genvision.probability.path import PATHS as PATH_CLASSES
 from genvision.spec import Batch, Draw, ImageSpec
 
 FAMILY_OPTIONS = {
     "vae": VAEConfig(
+        latent="gaussian",
         latent_channels=4,
+        top_channels=5,
         downsample=2,
         likelihood="logistic_mixture",
         mixtures=3,
+        output_scale=None,
         beta=1.0,
         beta_warmup_steps=0,
+        free_bits=0.0,
+        fsq_levels=(5, 3, 2),
+        codebook_size=12,
+        commitment=0.25,
         pixels="mean",
     ),
-    "autoregressive": AutoregressiveConfig(likelihood="categorical", mixtures=3, label_dropout=0.1),
-    "diffusion": DiffusionConfig(path="flow", prediction="velocity", times="logit_normal", label_dropout=0.1),
+    "autoregressive": AutoregressiveConfig(likelihood="categorical", mixtures=3, label_dropout=0.1, order="raster"),
+    "diffusion": DiffusionConfig(
+        path="flow",
+        prediction="velocity",
+        times="logit_normal",
+        log_normal_mean=-1.2,
+        log_normal_std=1.2,
+        weight="none",
+        min_snr_gamma=5.0,
+        sigma_data=0.5,
+        label_dropout=0.1,
+    ),
 }
+PATHS = {name: make_path(name, FAMILY_OPTIONS["diffusion"].sigma_data) for name in PATH_CLASSES}
 TINY = {
     "conv": {"width": 16, "depth": 1},
     "unet": {"width": 16, "depth": 1, "head_width": 16},
     "pixelcnn": {"width": 16, "depth": 2},
+    "pixelcnnpp": {"width": 16, "depth": 1, "scales": 2},
     "vit": {"width": 16, "depth": 2, "head_width": 8, "mlp_ratio": 2.0},
     "mixer": {"width": 16, "depth": 2, "channel_ratio": 2.0},
 }
@@ -94,3 +115,28 @@ def some_batch(n: int, spec: ImageSpec) -> Batch:
 def draw_of(n: int, *, seed: int = 0, step: int = 0) -> Draw:
     """The Draw of slots 0..n-1."""
     return Draw(seed, step, torch.arange(n))
+
+
+def gaussian_posterior(path: Path, xt: Tensor, t: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """E[x0 | xt] and E[eps | xt] in float64, in closed form, for images drawn from N(mean, std^2)."""
+    alpha, sigma = (c.view(-1, 1, 1, 1) for c in path.alpha_sigma(t.double()))
+    away = (xt.double() - alpha * mean) / ((alpha * std) ** 2 + sigma**2)
+    return mean + alpha * std**2 * away, sigma * away
+
+
+class Oracle(nn.Module):
+    """In place of a denoiser: the best one for images of N(mean, std^2), its output wrong by `error` in a pattern."""
+
+    def __init__(self, cell: Family, mean: Tensor | float, std: Tensor | float, error: float = 0.0) -> None:
+        super().__init__()
+        self.error = nn.Parameter(torch.tensor(error))
+        self.path, self.prediction = cell.path, cell.options.prediction
+        self.moments = torch.as_tensor(mean).double(), torch.as_tensor(std).double()
+
+    def forward(self, fed: Tensor, fed_t: Tensor, y: Tensor | None = None) -> Tensor:
+        share, xt = fed_t.double() / 1000, fed.double()
+        t = LOWEST * (HIGHEST / LOWEST) ** share if self.path.name == "edm" else share
+        xt = xt / self.path.fed_image(torch.ones_like(xt), t)
+        x0, eps = gaussian_posterior(self.path, xt, t, *self.moments)
+        pattern = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(xt.shape[2] // 2, xt.shape[3] // 2)
+        return (self.path.target(x0, eps, t, self.prediction) + self.error * pattern).to(fed.dtype)

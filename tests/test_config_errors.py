@@ -94,7 +94,7 @@ WRONG = [
     ("train.precision=[bf16]", "train.precision: expected one of"),
     ("log.tensorboard=maybe", "log.tensorboard: expected true or false, got maybe"),
     ("data.flip=2", "data.flip: expected true or false, got 2"),
-    ("family.path=flwo", "family.path: expected one of flow, cosine, got flwo"),
+    ("family.path=flwo", "family.path: expected one of flow, cosine, linear, edm, got flwo"),
     ("trunk.attention=perhaps", "trunk.attention: expected true or false, got perhaps"),
     ("denoiser.trunk.multipliers=2", "denoiser.trunk.multipliers: expected a list of whole numbers, got 2"),
     ("denoiser.trunk.multipliers=[]", "denoiser.trunk.multipliers: must not be empty"),
@@ -175,6 +175,19 @@ def test_a_wrong_value_names_its_key_and_what_was_expected(override, expected):
         (["trunk.window_size=4"], "trunk.window_size: trunk unet of the denoiser has no such option"),
         (["family=vae", "encoder.patch=2"], "encoder.patch: only a denoiser has a patch; set family.downsample"),
         (["family=vae", "family.path=flow"], "unknown key family.path"),
+        (
+            ["family=vae", "family.latent=vq", "family.beta=2"],
+            "family.beta=2 means nothing with family.latent=vq: it is for gaussian",
+        ),
+        (
+            ["family=vae", "family.codebook_size=64"],
+            "family.codebook_size=64 means nothing with family.latent=gaussian: it is for vq",
+        ),
+        (
+            ["family=vae", "family.output_scale=0.1"],
+            "means nothing with family.likelihood=logistic_mixture: it is for logistic",
+        ),
+        (["family=vae", "family.latent=fsq", "family.fsq_levels=[8,1]"], "family.fsq_levels: must be 2 or more, not 1"),
         (
             ["train.steps=5", "train.images=5"],
             "train.steps: give one of train.steps, train.images, train.minutes; here:",

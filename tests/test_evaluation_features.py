@@ -160,9 +160,13 @@ def test_a_protocol_changes_with_anything_that_changes_the_number():
         {"extractor": Pixels(resize="x")},
         {"sampling": None},
         *({"sampling": sampling | {name: 3}} for name in ("steps", "guidance", "ema", "seed", "chunk_size", "pixels")),
+        *({"sampling": sampling | {name: 3}} for name in ("guidance_interval", "guide")),
     ]
     hashes = [protocol_hash(build_protocol(**(base | change))) for change in changes]
     assert len(set(hashes)) == len(changes)
     assert hashes[0] == protocol_hash(build_protocol(**base))
+    later = {"guidance_interval": None, "guide": None}  # not used: the protocol of before they existed
+    assert build_protocol(**(base | {"sampling": sampling | later})) == build_protocol(**base)
+    assert not later.keys() & build_protocol(**base)["sampling"].keys()
     with pytest.raises(TypeError, match="stpes"):
         build_protocol(**(base | {"sampling": {"stpes": 1}}))

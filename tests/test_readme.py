@@ -1,4 +1,4 @@
-"""Every command of the README is one that genvision understands; training commands resolve through --dry-run."""
+"""Every command of README and docs is one that genvision understands; training commands resolve through --dry-run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ LAUNCHERS = (
 def shown():
     """The words of each `genvision ...` and `... train_gen.py ...` line in a fence, as genvision sees them."""
     found = []
-    for block in FENCE.findall((ROOT / "README.md").read_text()):
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for block in (block for page in pages for block in FENCE.findall(page.read_text())):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             while words and "=" in words[0]:

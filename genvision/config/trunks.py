@@ -41,6 +41,15 @@ class PixelCNNTrunkConfig:
 
 
 @dataclass(frozen=True)
+class PixelCNNPPTrunkConfig:
+    name: Literal["pixelcnnpp"] = "pixelcnnpp"
+    width: int = 40
+    depth: int = 2  # pairs of blocks per scale on the way down; one more on the way up
+    scales: int = 3  # resolutions, each half of the one before
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
 class ViTTrunkConfig:
     name: Literal["vit"] = "vit"
     width: int = 128
@@ -71,6 +80,7 @@ TRUNK_CONFIGS = {
     "conv": ConvTrunkConfig,
     "unet": UNetTrunkConfig,
     "pixelcnn": PixelCNNTrunkConfig,
+    "pixelcnnpp": PixelCNNPPTrunkConfig,
     "vit": ViTTrunkConfig,
     "mixer": MixerTrunkConfig,
 }
@@ -87,6 +97,7 @@ TRUNK_ROLES = {
     "conv": ("encoder", "decoder", "denoiser"),
     "unet": ("denoiser",),
     "pixelcnn": ("predictor",),
+    "pixelcnnpp": ("predictor",),
     "vit": ("encoder", "decoder", "denoiser", "predictor"),
     "mixer": ("encoder", "decoder", "denoiser", "predictor"),
 }

@@ -3,102 +3,151 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.special import ndtri
 
 from genvision.config.schema import Config, DiffusionConfig
 from genvision.errors import ConfigError
 from genvision.families.base import Family, drop_labels, require_finite
-from genvision.families.schedulers import SCHEDULER_OUTPUT, integrate, last, make_scheduler
-from genvision.probability.path import PATHS
+from genvision.families.codec import Codec
+from genvision.families.guidance import Guidance, require_guide
+from genvision.families.objective import loss_weight, require_objective, training_times
+from genvision.families.schedulers import SCHEDULER_OUTPUT, integrate, last, make_scheduler, path_times
+from genvision.probability.ode import log_density
+from genvision.probability.path import make_path
 from genvision.probability.randomness import Stream, generator, normal, uniform
-from genvision.probability.units import to_pixels, to_unit
+from genvision.probability.units import dequantised
 from genvision.spec import Batch, Draw, ImageSpec
+
+
+class SamplerOptions(NamedTuple):
+    """How images are drawn: a scheduler by name and its steps, and what guides it (see Guidance)."""
+
+    steps: int = 50
+    scheduler: str = "euler"
+    guidance: float = 1.0
+    guidance_interval: tuple[float, float] | None = None
+    guide: Diffusion | None = None
 
 
 class Diffusion(Family):
     """A denoiser trained on one path with one prediction type; any scheduler that serves the path samples from it."""
 
     roles = ("denoiser",)
-    sample_options = ("steps", "scheduler", "guidance")
+    codes = "values"
+    likelihood = "estimate"
+    likelihood_options = MappingProxyType({"steps": 64, "probes": 1})
+    sample_options = ("steps", "scheduler", "guidance", "guidance_interval")
+    sample_models = ("guide",)
     options: DiffusionConfig
 
-    def __init__(self, spec: ImageSpec, networks: Mapping, options: DiffusionConfig) -> None:
-        super().__init__(spec, networks, options)
-        self.path = PATHS[options.path]
-        if options.prediction not in self.path.predictions:
-            raise ConfigError(
-                f"family.prediction={options.prediction} is not defined on family.path={options.path}; "
-                f"use one of {', '.join(self.path.predictions)}"
-            )
+    def __init__(self, spec: ImageSpec, networks: Mapping, options: DiffusionConfig, *codec: Codec | None) -> None:
+        super().__init__(spec, networks, options, *codec)
+        require_objective(options)
+        self.path = make_path(options.path, options.sigma_data)
 
     @staticmethod
     def network_options(config: Config) -> Mapping[str, dict]:
         assert config.denoiser is not None, "a resolved diffusion config has its denoiser"
         return {"denoiser": {"patch": config.denoiser.patch}}
 
-    def times(self, draw: Draw) -> Tensor:
-        """Training times (B,) in (0,1): uniform, or logit-normal (Esser et al. 2024, section 3.1)."""
-        u = uniform(draw, Stream.TIMES).clamp(1e-5, 1 - 1e-5)
-        return u if self.options.times == "uniform" else torch.sigmoid(ndtri(u))
-
     def loss(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        x0 = to_unit(batch.images, self.spec.levels, self.dtype)
-        t = self.times(draw).to(self.dtype)
-        eps = normal(draw, Stream.NOISE, *self.spec.shape).to(self.dtype)
+        x0 = self.codec.values(batch, draw, self.dtype)
+        t = training_times(self.options, self.path, uniform(draw, Stream.TIMES)).to(self.dtype)
+        eps = normal(draw, Stream.NOISE, *self.codec.spec.shape).to(self.dtype)
         point = self.path.at(x0, eps, t, self.options.prediction)
         y = drop_labels(batch.labels, self.spec.classes, self.options.label_dropout, draw)
-        output = self.denoiser(point.xt, self.path.fed_time(t), y)
-        return {"loss": (output.float() - point.target.float()).square().flatten(1).mean(1)}
+        error = (self.output(point.xt, t, y).float() - point.target.float()).square().flatten(1).mean(1)
+        return {"loss": loss_weight(self.options, self.path, t.float()) * error}
 
-    def denoise(self, y: Tensor | None, guidance: float) -> Callable[[Tensor, Tensor], Tensor]:
-        """A function (xt, t) -> what the path's schedulers expect, guidance and prediction type resolved.
+    def output(self, xt: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
+        """The denoiser's prediction at points xt (B,C,H,W) of the path, times t (B,)."""
+        return self.denoiser(self.path.fed_image(xt, t), self.path.fed_time(t), y)
 
-        Guidance w extrapolates from the prediction without a label: u + w (c - u) (Ho & Salimans 2022, equation 6
-        with w = 1 + their weight).
+    def log_prob(
+        self,
+        batch: Batch,
+        draw: Draw,
+        *,
+        steps: int = likelihood_options["steps"],
+        probes: int = likelihood_options["probes"],
+    ) -> Tensor:
+        """(B,) nats of the pixels, estimated: their bins' volume times the density at a uniform point of each bin.
+
+        steps   of the probability-flow ODE's solver, two network evaluations each
+        probes  random signs per image that estimate the divergence, a backward pass each for every evaluation
         """
+        x, log_volume = dequantised(batch.images, uniform(draw, Stream.DEQUANTISE, *self.spec.shape), self.spec.levels)
+        heads = uniform(draw, Stream.PROBES, probes, *self.spec.shape) < 0.5
+        signs = torch.where(heads, 1.0, -1.0).to(self.dtype).transpose(0, 1)
+
+        def denoise(noisy: Tensor, level: Tensor) -> Tensor:
+            t = self.path.time_of_level(level)
+            xt = noisy * self.path.alpha_sigma(t)[0][:, None, None, None]
+            return self.path.x0_eps(xt, self.output(xt, t, batch.labels), t, self.options.prediction)[0]
+
+        return log_density(x.to(self.dtype), denoise, signs, steps) + log_volume
+
+    def denoise(self, y: Tensor | None, guidance: Guidance) -> Callable[[Tensor, Tensor], Tensor]:
+        """A function (xt, t) -> what the path's schedulers expect, guidance and prediction type resolved."""
         wanted, prediction, path = SCHEDULER_OUTPUT[self.path.name], self.options.prediction, self.path
 
-        def predict(xt: Tensor, t: Tensor) -> Tensor:
-            fed = path.fed_time(t)
-            if y is None or guidance == 1:
-                return self.denoiser(xt, fed, y)
-            both = torch.cat([y, torch.full_like(y, self.spec.classes)])
-            conditional, unconditional = self.denoiser(xt.repeat(2, 1, 1, 1), fed.repeat(2), both).chunk(2)
-            return unconditional + guidance * (conditional - unconditional)
-
         def denoise(xt: Tensor, t: Tensor) -> Tensor:
-            output = predict(xt.to(self.dtype), t.to(self.dtype)).to(xt.dtype)
+            output = guidance.predict(self.output, xt.to(self.dtype), t.to(self.dtype), y, self.spec.classes)
+            output = output.to(xt.dtype)
             if prediction == wanted != "epsilon":
                 return output
             x0, eps = path.x0_eps(xt, output, t, prediction)
             if prediction == "epsilon":
                 # this x0 was divided by alpha, next to nothing near t = 1: there the smallest error of the network
                 # would put it far outside of any image (Ho et al. 2020 clip it too)
-                x0 = x0.clamp(-1, 1)
+                x0 = x0.clamp(-self.codec.limit, self.codec.limit)
                 eps = path.eps_of_x0(xt, x0, t)
-            return eps - x0 if wanted == "velocity" else eps
+            return path.target(x0, eps, t, wanted)
 
         return denoise
 
-    def trajectory(
-        self, draw: Draw, y: Tensor | None, *, steps: int = 50, scheduler: str = "euler", guidance: float = 1.0
-    ) -> Iterator[Tensor]:
-        """The noise of `draw.slots` (B,C,H,W), then the state after each call of the network; the last is the image."""
-        noise = normal(draw, Stream.SAMPLE + Stream.NOISE, *self.spec.shape)
-        solver = make_scheduler(scheduler, self.path, steps)
+    def guidance(self, options: SamplerOptions) -> Guidance:
+        """What guides a sampler. Raises ConfigError where that makes no sense."""
+        interval, guide = options.guidance_interval, options.guide
+        if interval is not None and not interval[0] < interval[1]:
+            raise ConfigError(f"sample.guidance_interval={list(interval)}: the first time must be below the last")
+        if guide is not None:
+            require_guide(self, guide, options.guidance)
+            return Guidance(options.guidance, interval, guide.output)
+        if options.guidance == 1 or not self.spec.classes:
+            return Guidance()
+        if not self.options.label_dropout:
+            raise ConfigError(
+                "sample.guidance leads away from the prediction without a label, which family.label_dropout=0 did not "
+                "train; leave it at 1, or name a weaker model with --guide"
+            )
+        return Guidance(options.guidance, interval)
+
+    def trajectory(self, draw: Draw, y: Tensor | None, **options: Any) -> Iterator[Tensor]:
+        """The noise of `draw.slots` (B,C,H,W), then the state after each call of the network; the last is the image.
+
+        options  the fields of SamplerOptions
+        """
+        chosen = SamplerOptions(**options)
+        noise = normal(draw, Stream.SAMPLE + Stream.NOISE, *self.codec.spec.shape)
+        solver = make_scheduler(chosen.scheduler, self.path, chosen.steps)
+        denoise = self.denoise(y, self.guidance(chosen))
         yield noise
-        yield from integrate(solver, self.path, self.denoise(y, guidance), noise, solver_generators(draw))
+        yield from integrate(solver, self.path, denoise, noise, solver_generators(draw))
 
-    def _sample(self, draw: Draw, y: Tensor | None, **options) -> Tensor:
+    def _sample(self, draw: Draw, y: Tensor | None, **options: Any) -> Tensor:
         x = last(self.trajectory(draw, y, **options))
-        return to_pixels(require_finite(x, "the sampler's output"), self.spec.levels)
+        return self.codec.from_values(require_finite(x, "the sampler's output"), y, draw)
 
-    def network_evaluations(self, *, steps: int = 50, scheduler: str = "euler", guidance: float = 1.0) -> int:
-        passes = 2 if self.spec.classes and guidance != 1 else 1
-        return passes * len(make_scheduler(scheduler, self.path, steps).timesteps)
+    def network_evaluations(self, **options: Any) -> int:
+        """Calls of the solver, and another for each that is guided."""
+        chosen = SamplerOptions(**options)
+        times = path_times(make_scheduler(chosen.scheduler, self.path, chosen.steps), self.path)
+        return len(times) + int(self.guidance(chosen).acts(times).sum())
 
 
 def solver_generators(draw: Draw) -> list[torch.Generator]:

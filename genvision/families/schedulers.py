@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
     DPMSolverMultistepScheduler,
+    EDMDPMSolverMultistepScheduler,
+    EDMEulerScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     FlowMatchHeunDiscreteScheduler,
@@ -19,40 +22,54 @@ from diffusers import (
 from torch import Tensor
 
 from genvision.errors import ConfigError
-from genvision.probability.path import Path
+from genvision.families.karras import EDMHeun, karras_sigmas
+from genvision.probability.path import HIGHEST, LOWEST, LinearPath, Path
 
 TABLE_STEPS = 1000
-COSINE = {
+VP = {
     "num_train_timesteps": TABLE_STEPS,
-    "beta_schedule": "squaredcos_cap_v2",
     "prediction_type": "epsilon",
     "timestep_spacing": "trailing",  # "leading" would never start from pure noise
 }
-UNCLIPPED = {**COSINE, "clip_sample": False}
+TABLES = {
+    "cosine": {**VP, "beta_schedule": "squaredcos_cap_v2"},
+    "linear": {**VP, "beta_schedule": "linear", "beta_start": LinearPath.first_beta, "beta_end": LinearPath.last_beta},
+}
+LOWEST_OF_TABLES = 0.02  # above the first entry of each table; two levels of an 8-bit image in [-1, 1]
 FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
 
-# name -> path -> how to make the scheduler. Flow schedulers expect a velocity, cosine ones an epsilon.
-SCHEDULERS: dict[str, dict[str, Callable]] = {
+Factory = Callable[[Any], Any]  # path -> scheduler
+
+
+def _vp(kind: Any, **options: Any) -> dict[str, Factory]:
+    """One scheduler on the tables of both variance-preserving paths."""
+    return {path: lambda _, table=table: kind(**table, **options) for path, table in TABLES.items()}
+
+
+def _edm(kind: Any) -> dict[str, Factory]:
+    return {"edm": lambda path: kind(sigma_min=LOWEST, sigma_max=HIGHEST, sigma_data=path.sigma_data)}
+
+
+# name -> path -> how to make the scheduler on it
+SCHEDULERS: dict[str, dict[str, Factory]] = {
     "euler": {
-        "flow": lambda: FlowMatchEulerDiscreteScheduler(TABLE_STEPS),
-        "cosine": lambda: EulerDiscreteScheduler(**COSINE),
+        "flow": lambda _: FlowMatchEulerDiscreteScheduler(TABLE_STEPS),
+        **_vp(EulerDiscreteScheduler),
+        **_edm(EDMEulerScheduler),
     },
-    "heun": {
-        "flow": lambda: FlowMatchHeunDiscreteScheduler(TABLE_STEPS),
-        "cosine": lambda: HeunDiscreteScheduler(**COSINE),
-    },
+    "heun": {"flow": lambda _: FlowMatchHeunDiscreteScheduler(TABLE_STEPS), **_vp(HeunDiscreteScheduler)},
     "dpm++": {
-        "flow": lambda: DPMSolverMultistepScheduler(**FLOW),
-        "cosine": lambda: DPMSolverMultistepScheduler(**COSINE),
+        "flow": lambda _: DPMSolverMultistepScheduler(**FLOW),
+        **_vp(DPMSolverMultistepScheduler),
+        **_edm(EDMDPMSolverMultistepScheduler),
     },
-    "unipc": {
-        "flow": lambda: UniPCMultistepScheduler(**FLOW),
-        "cosine": lambda: UniPCMultistepScheduler(**COSINE),
-    },
-    "ddim": {"cosine": lambda: DDIMScheduler(**UNCLIPPED)},
-    "ddpm": {"cosine": lambda: DDPMScheduler(**UNCLIPPED)},
+    "unipc": {"flow": lambda _: UniPCMultistepScheduler(**FLOW), **_vp(UniPCMultistepScheduler)},
+    "ddim": _vp(DDIMScheduler, clip_sample=False),
+    "ddpm": _vp(DDPMScheduler, clip_sample=False),
+    "edm": {"edm": EDMHeun},
 }
-SCHEDULER_OUTPUT = {"flow": "velocity", "cosine": "epsilon"}
+# what the schedulers of a path expect of a denoiser
+SCHEDULER_OUTPUT = {"flow": "velocity", "cosine": "epsilon", "linear": "epsilon", "edm": "preconditioned"}
 
 
 def make_scheduler(name: str, path: Path, steps: int):
@@ -64,26 +81,17 @@ def make_scheduler(name: str, path: Path, steps: int):
         )
     if not 1 <= steps <= TABLE_STEPS:
         raise ConfigError(f"sample.steps={steps} must be a number from 1 to {TABLE_STEPS}")
-    scheduler = SCHEDULERS[name][path.name]()
+    scheduler = SCHEDULERS[name][path.name](path)
     if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
         # sigmas 1, (n-1)/n, .., 1/n: by default the last step would be of length 1/1000 and the one before too long
         scheduler.set_timesteps(sigmas=[1 - i / steps for i in range(steps)])
     elif isinstance(scheduler, HeunDiscreteScheduler):
-        # Its corrector averages slopes over sigma. From the table's last sigma, 20,000, one such step lands anywhere.
-        table_index = path.time_of_sigma(karras_sigmas(steps)) * TABLE_STEPS - 1
+        # Its corrector averages slopes over sigma. From the cosine table's last, 20,000, one such step lands anywhere.
+        table_index = path.time_of_sigma(karras_sigmas(steps, HIGHEST, LOWEST_OF_TABLES)) * TABLE_STEPS - 1
         scheduler.set_timesteps(timesteps=table_index.tolist())
     else:
         scheduler.set_timesteps(steps)
     return scheduler
-
-
-def karras_sigmas(steps: int, highest: float = 80.0, lowest: float = 0.02, rho: float = 7.0) -> Tensor:
-    """(n,) float64 noise levels from highest to lowest, closer together at the low end (Karras et al. 2022, eq. 5).
-
-    `highest` is the paper's, `lowest` about two levels of an 8-bit image in [-1, 1]; the last step goes on to 0.
-    """
-    ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
-    return (highest ** (1 / rho) + ramp * (lowest ** (1 / rho) - highest ** (1 / rho))) ** rho
 
 
 def path_times(scheduler, path: Path) -> Tensor:
@@ -105,7 +113,8 @@ def integrate(
     extra = {"generator": generators} if takes_noise(scheduler) else {}
     x = x * getattr(scheduler, "init_noise_sigma", 1.0)
     for t, timestep in zip(path_times(scheduler, path), scheduler.timesteps, strict=True):
-        xt = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
+        scaled = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
+        xt = x if path.name == "edm" else scaled  # EDM's scaling is c_in, which the path itself applies
         output = denoise(xt, t.to(x).expand(len(x)))
         x = scheduler.step(output, timestep, x, **extra, return_dict=False)[0]
         yield x

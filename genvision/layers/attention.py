@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from diffusers.models.embeddings import apply_rotary_emb, get_2d_rotary_pos_embed
 from einops import rearrange
@@ -9,6 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genvision.errors import ConfigError
+
+
+@dataclass
+class AttentionCache:
+    """What causal attention remembers of the tokens it was given one by one."""
+
+    past: Tensor  # (2,B,heads,T,d): keys and values, allocated for the whole sequence
+    position: int = 0  # of the next token
 
 
 class Attention(nn.Module):
@@ -63,6 +73,22 @@ class Attention(nn.Module):
     def p_drop(self) -> float:
         """The dropout that is in force."""
         return self.dropout if self.training else 0.0
+
+    def start(self, n: int, tokens: int, width: int) -> AttentionCache:
+        """An empty cache for n sequences of `tokens` tokens."""
+        return AttentionCache(self.out.weight.new_empty(2, n, width // self.head_width, tokens, self.head_width))
+
+    def step(self, h: Tensor, cache: AttentionCache) -> Tensor:
+        """The next token (B,D) -> what the causal `forward` gives at its place."""
+        i, cache.position = cache.position, cache.position + 1
+        qkv = rearrange(self.qkv(h), "b (three n d) -> three b n d", three=3, d=self.head_width)
+        if self.cos is not None:
+            rotation = self.cos[i : i + 1], self.sin[i : i + 1]
+            qkv = torch.cat([apply_rotary_emb(qkv[:2], rotation).to(h.dtype), qkv[2:]])
+        cache.past[:, :, :, i] = qkv[1:]
+        k, v = cache.past[:, :, :, : i + 1]
+        mixed = F.scaled_dot_product_attention(qkv[0, :, :, None], k, v)
+        return self.out(rearrange(mixed, "b n 1 d -> b (n d)"))
 
 
 def attend(

@@ -12,7 +12,15 @@ from genvision.layers.resample import HEADS, STEMS
 from genvision.spec import ImageSpec
 from genvision.trunks import TRUNKS
 
-REPEATED_BLOCKS = ("Block", "ResidualBlock", "SpatialAttention", "GatedLayer")  # what is compiled, of any trunk
+REPEATED_BLOCKS = (
+    "Block",
+    "ResidualBlock",
+    "SpatialAttention",
+    "GatedLayer",
+    "RowResidual",
+    "PixelResidual",
+)  # what is compiled, of any trunk
+VECTOR_CHANNELS = 16  # of each cell, between a trunk and the one linear map of its whole grid to or from a vector
 
 
 def grid_of(spec: ImageSpec, patch: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ share a number, and nothing has to be stored to resume.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import IntEnum
+from enum import IntEnum, unique
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from genvision.spec import Draw
 
 
+@unique
 class Stream(IntEnum):
     """What a number is used for; one stream each, so that no two uses share one."""
 
@@ -29,6 +30,9 @@ class Stream(IntEnum):
     SOLVER = 6
     ORDER = 7
     SAMPLE = 8  # offset: sampling never meets a training stream, even at equal seeds
+    DEQUANTISE = 20
+    PROBES = 21
+    CODES = 22
 
 
 def generator(seed: int, stream: int, step: int = 0, slot: int = 0) -> np.random.Generator:

@@ -17,8 +17,10 @@ import safetensors.torch
 from accelerate.state import PartialState
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
+from torch import Tensor
 
 from genvision.errors import ConfigError, RunError, StorageError
+from genvision.families.base import Family
 from genvision.training.folders import commit, discard, verify
 from genvision.training.state import TrainState
 from genvision.training.tensors import (
@@ -71,10 +73,7 @@ def load(state: TrainState, path: Path, config_hash: str) -> None:
             f"{path}: made under another configuration (hash {about['config_hash']}, this run's is {config_hash}); "
             "resume with the config.yaml beside it, or start a run of another run.name"
         )
-    try:
-        model, ema, moments = (safetensors.torch.load_file(path / name) for name in FILES[:3])
-    except (SafetensorError, OSError) as fault:
-        raise RunError(f"{path}: damaged ({fault})") from fault
+    model, ema, moments = (_read(path / name) for name in FILES[:3])
     check_module(state.family, model, str(path / FILES[0]))
     check_module(state.ema.module, ema, str(path / FILES[1]))
     check_optimizer(state.family, moments, str(path / FILES[2]))
@@ -86,6 +85,19 @@ def load(state: TrainState, path: Path, config_hash: str) -> None:
     state.step, state.images_seen, state.ema.updates = about["step"], about["images_seen"], about["ema_updates"]
     if state.total_steps is None:
         state.total_steps = about["total_steps"]
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path names one checkpoint of a run."""
+    return bool(_NAME.fullmatch(path.name)) and path.is_dir()
+
+
+def load_averaged(family: Family, path: Path) -> None:
+    """Puts the averaged weights of the checkpoint at `path` into `family`, which they must fit. Raises RunError."""
+    verify(path, FILES)
+    ema = _read(path / FILES[1])
+    check_module(family, ema, str(path / FILES[1]))
+    restore_module(family, ema)
 
 
 def latest(root: Path) -> Path | None:
@@ -119,6 +131,13 @@ def resolve(choice: str, root: Path) -> Path | None:
     if found is None:
         raise RunError(f"{path}: no checkpoint here; name a run folder or one of its checkpoints/step-*, or use auto")
     return found
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(file)
+    except (SafetensorError, OSError) as fault:
+        raise RunError(f"{file.parent}: damaged ({fault})") from fault
 
 
 def _holds(path: Path, config_hash: str) -> bool:
