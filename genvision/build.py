@@ -29,8 +29,8 @@ def build(config: Config, spec: ImageSpec, codec: Codec | None = None) -> Family
     """The family of a resolved configuration on images of this geometry, freshly initialised from `train.seed`.
 
     codec  what the images become before the networks see them; None: they stay pixels
-    Raises ConfigError, naming what can, where a trunk cannot serve its role, the images do not fit, or the codec's codes
-    are not what the family generates.
+    Raises ConfigError, naming what can, where a trunk cannot serve its role, the images do not fit, or the codec's
+    codes are not what the family generates.
     """
     family = FAMILIES[config.family.name].variant(config.family)
     if codec and family.codes not in codec.kinds:

@@ -101,18 +101,22 @@ def _sample_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_or_model", metavar="RUN", help="run folder, exported folder, or Hub id")
     parser.add_argument("--num-images", type=_count, default=64)
     parser.add_argument("--out", type=Path, required=True, help="a new folder for PNGs, or FILE.npz")
-    parser.add_argument("--seed", type=_seed, default=0)
+    parser.add_argument("--seed", type=_whole, default=0)
     parser.add_argument("--labels", help="one label, or several separated by commas, repeated in turn")
+    parser.add_argument("--log-likelihood", action="store_true", help="keep log p of each image in the NPZ, in nats")
     _sampler_arguments(parser)
 
 
 def _sampler_arguments(parser: argparse.ArgumentParser) -> None:
     """How a run draws: its own settings by default."""
-    parser.add_argument("--scheduler", help="of a diffusion sampler, like the next four")
+    parser.add_argument("--scheduler", help="of a diffusion sampler, like --steps, --guidance-interval, --guide")
     parser.add_argument("--steps", type=_count)
     parser.add_argument("--guidance", type=float, help="1 is none; away from no label, or from the --guide")
     parser.add_argument("--guidance-interval", type=float, nargs=2, metavar=("FIRST", "LAST"), help="times it acts at")
     parser.add_argument("--guide", metavar="MODEL", help="a weaker model, such as RUN/checkpoints/step-000000500")
+    parser.add_argument("--temperature", type=float, help="of an autoregressive sampler, like the next two; 1 is none")
+    parser.add_argument("--top-k", type=_whole, help="only the K likeliest levels; 0 is all")
+    parser.add_argument("--top-p", type=float, help="only the likeliest levels that together have P; 1 is all")
 
 
 def _score_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,7 +128,7 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-images", type=_count, help="how many must be there; a run draws so many")
     parser.add_argument("--extractor", default="inception", help="inception (FID) or efficientnet-lite0")
     parser.add_argument("--extractor-weights", metavar="FILE")
-    parser.add_argument("--seed", type=_seed, help="of the drawn images; a run's own by default")
+    parser.add_argument("--seed", type=_whole, help="of the drawn images; a run's own by default")
     _sampler_arguments(parser)
     parser.add_argument("--json", type=Path, metavar="FILE")
 
@@ -175,7 +179,7 @@ PARSERS = {
 }
 
 
-def _seed(text: str) -> int:
+def _whole(text: str) -> int:
     if not text.isdigit() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^63 - 1")
     return int(text)

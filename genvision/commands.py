@@ -43,8 +43,8 @@ def sample(args: argparse.Namespace) -> None:
     _check_torchvision()
     from genvision.sample_command import sample_to
 
-    options = _sampler_options(args)
-    _say(sample_to(args.out, args.run_or_model, args.num_images, seed=args.seed, labels=args.labels, **options))
+    options = {name: getattr(args, name) for name in ("seed", "labels", "log_likelihood")} | _sampler_options(args)
+    _say(sample_to(args.out, args.run_or_model, args.num_images, **options))
 
 
 def score(args: argparse.Namespace) -> None:
@@ -111,7 +111,7 @@ def doctor(args: argparse.Namespace) -> None:
 
 def _sampler_options(args: argparse.Namespace) -> dict[str, Any]:
     """What `sample` and `score` were asked of the family's sampler; None is the run's own."""
-    names = ("steps", "scheduler", "guidance", "guidance_interval", "guide")
+    names = ("steps", "scheduler", "guidance", "guidance_interval", "guide", "temperature", "top_k", "top_p")
     return {name: getattr(args, name) for name in names}
 
 

@@ -32,7 +32,7 @@ from genvision.storage import write_text
 from genvision.training import checkpoint
 from genvision.training.launch import device_name, header, make_accelerator
 from genvision.training.loop import local_windows, train
-from genvision.training.metrics import MetricsLog
+from genvision.training.metrics import MetricsLog, require_tensorboard
 from genvision.training.progress import Progress
 from genvision.training.report import StepReport
 from genvision.training.state import TrainState, make_state
@@ -87,6 +87,8 @@ class Experiment:
         self.settings = sampling_settings(config, self.family, accelerator.mixed_precision)
         self.batches = self._batches()
         local_windows(config.train, accelerator)
+        if config.log.tensorboard:
+            require_tensorboard()
         self.family.network_evaluations(**{name: self.settings[name] for name in self.family.sample_options})
         self.folder = folder or agreed(lambda: run_folder.create(config))
         if self.main:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,19 @@ from genvision.families import FAMILIES, Family
 from genvision.families.autoencoder import Autoencoder
 from genvision.families.latent_codec import AutoencoderCodec, make_codec
 from genvision.networks import NETWORKS
-from genvision.sampling.draw import draw_images
+from genvision.sampling.draw import draw_images, log_likelihoods, require_exact
 from genvision.spec import ImageSpec
 from genvision.storage import replacing
 
 NOTHING: dict[str, Any] = {}  # diffusers takes arguments with a default for settings, the others for modules
+
+
+@dataclass
+class GeneratedImages(ImagePipelineOutput):
+    """`images` as asked for, and `log_likelihood_nats` (N,) float64 where they were asked for."""
+
+    images: list[Image.Image] | torch.Tensor
+    log_likelihood_nats: torch.Tensor | None = None
 
 
 class ImageGenerationPipeline(DiffusionPipeline):
@@ -117,19 +125,28 @@ class ImageGenerationPipeline(DiffusionPipeline):
         seed: int = 0,
         output_type: str = "pil",
         progress: bool = False,
+        log_likelihood: bool = False,
         guide: ImageGenerationPipeline | None = None,
         **options: Any,
-    ) -> ImagePipelineOutput:
+    ) -> GeneratedImages:
         """Images 0..num_images-1 of `seed`: a list of PIL images, or with output_type="pt" a uint8 (N,C,H,W) tensor.
 
-        labels   one per image; None: k mod classes
-        guide    a weaker model to be guided away from, such as an earlier checkpoint of the same run (diffusion)
-        options  override the defaults in `config.sampling` (steps, scheduler, guidance, chunk_size, precision)
+        labels          one per image; None: k mod classes
+        log_likelihood  also measure log p of each image under the model itself (`sampling.log_likelihoods`)
+        guide           a weaker model to be guided away from, such as an earlier checkpoint of the same run (diffusion)
+        options         override the defaults in `config.sampling`: chunk_size, precision and the family's own, such as
+                        steps, scheduler, guidance, temperature, top_k, top_p
         """
         given = None if labels is None else torch.tensor(labels)
         settings = {**self.config.sampling, **options} | ({} if guide is None else {"guide": guide.generator})
+        if log_likelihood:
+            require_exact(self.generator)
         images = draw_images(self.generator, num_images, labels=given, seed=seed, progress=progress, **settings)
-        return ImagePipelineOutput(images=images if output_type == "pt" else [to_pil(image) for image in images])
+        nats = None
+        if log_likelihood:
+            size = settings["chunk_size"]
+            nats = log_likelihoods(self.generator, images, labels=given, chunk_size=size, progress=progress)
+        return GeneratedImages(images if output_type == "pt" else [to_pil(image) for image in images], nats)
 
 
 def _autoencoder(networks: dict, image: ImageSpec, codec: dict) -> Autoencoder:

@@ -9,30 +9,45 @@ import torch
 
 from genvision.errors import ConfigError
 from genvision.loading import asked, load
-from genvision.sampling import draw_images, processes, write_images
+from genvision.sampling import draw_images, log_likelihoods, processes, require_exact, write_images
 from genvision.sampling.write import refuse_existing
 
 
 def sample_to(
-    out: Path, source: str, num_images: int, *, seed: int = 0, labels: str | None = None, **options: Any
+    out: Path,
+    source: str,
+    num_images: int,
+    *,
+    seed: int = 0,
+    labels: str | None = None,
+    log_likelihood: bool = False,
+    **options: Any,
 ) -> str:
     """Draw and write; returns the line to print.
 
-    source   run folder, one of its checkpoints, exported folder or Hub id
-    labels   "3" or "0,1,2", repeated in turn; None: k mod classes
-    options  of the family's sampler; None means the run's own
+    source          run folder, one of its checkpoints, exported folder or Hub id
+    labels          "3" or "0,1,2", repeated in turn; None: k mod classes
+    log_likelihood  also keep log p of each image, in nats, as `log_likelihood_nats` of the NPZ
+    options         of the family's sampler; None means the run's own
     Raises ConfigError for an option that the family does not take, DataError where `out` exists.
     """
     refuse_existing(out)
+    if log_likelihood and out.suffix != ".npz":
+        raise ConfigError(f"--log-likelihood has no place in a folder of PNGs; write --out {out}.npz")
     state = processes()
     pipeline = load(source).to(state.device)
     family = pipeline.generator
+    if log_likelihood:
+        require_exact(family)
     settings = {**pipeline.config.sampling, **asked(family, options)}
     wanted = parse_labels(labels, num_images)
     used = family.check_labels(None if wanted is None else torch.tensor(wanted), num_images)
     images = draw_images(family, num_images, labels=used, seed=seed, progress=True, **settings)
+    size, nats = settings["chunk_size"], None
+    if log_likelihood:
+        nats = log_likelihoods(family, images, labels=used, chunk_size=size, progress=True)
     if state.is_main_process:
-        write_images(images, out, labels=used)
+        write_images(images, out, labels=used, log_likelihood_nats=nats)
     caveat = f" ({family.caveat})" if family.caveat else ""
     guide = f", guided by {options['guide']}" if options.get("guide") else ""
     return f"{out}: {num_images} images from the EMA weights of {source}, seed {seed}{guide}{caveat}"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genvision.errors import ConfigError
+from genvision.networks.predictor import pixel_order
 from genvision.probability.likelihood import LIKELIHOODS, make_likelihood
 from genvision.probability.units import to_unit
 from genvision.spec import ImageSpec
@@ -50,10 +51,10 @@ def noise_image(channels: int) -> Tensor:
     return torch.randn(1, channels, SIDE, SIDE, generator=generator, dtype=torch.float64, requires_grad=True)
 
 
-def predictor(trunk: str, options: dict, channels: int = 2):
+def predictor(trunk: str, options: dict, channels: int = 2, **family):
     """A whole causal predictor in float64 with random weights everywhere, adaLN gates included."""
     spec = ImageSpec(channels, SIDE, SIDE, classes=3)
-    return randomise(make_cell("autoregressive", (trunk,), spec, trunk=options).double()).predictor
+    return randomise(make_cell("autoregressive", (trunk,), spec, trunk=options, **family).double()).predictor
 
 
 def test_every_predicting_trunk_is_covered() -> None:
@@ -80,6 +81,30 @@ def test_causal_trunk_alone_sees_the_whole_past_and_nothing_else(trunk, options)
     seen = influence(out, h).sum(1)
     assert (seen[~PAST] == 0).all()
     assert (seen[PAST] > 0).all()
+
+
+@pytest.mark.parametrize("trunk", serving("predictor"))
+def test_a_random_order_decides_what_is_past(trunk) -> None:
+    x = noise_image(2)
+    network = predictor(trunk, REACH[trunk], order="random")
+    seen = influence(network(x, None), x)
+    order = [i * SIDE + j for i, j in network.places]
+    past = torch.zeros_like(PAST)
+    for k, place in enumerate(order):
+        past[place, order[:k]] = True
+    assert past.sum() == PAST.sum() and not torch.equal(past, PAST)
+    for channel in range(2):
+        assert (seen[:, channel][~past] == 0).all()
+        assert (seen[:, channel][past] > 0).all()
+
+
+def test_the_random_order_is_one_for_all_runs() -> None:
+    """Pinned: another permutation would be another model under the same name."""
+    assert pixel_order("random", 28, 28)[:6] == [(2, 24), (4, 5), (4, 25), (8, 2), (19, 21), (19, 7)]
+    places = pixel_order("random", 5, 3)
+    assert sorted(places) == pixel_order("raster", 5, 3) == [(i, j) for i in range(5) for j in range(3)]
+    with pytest.raises(ConfigError, match="family.order=spiral is unknown; orders are raster, random"):
+        pixel_order("spiral", 2, 2)
 
 
 @pytest.mark.parametrize("trunk", ["vit", "performer", "mixer"])
@@ -157,3 +182,8 @@ def test_a_causal_mixer_refuses_hidden_units_that_no_token_owns() -> None:
     for ratio in (0.5, 1.5):
         with pytest.raises(ConfigError, match="whole number"):
             make_cell("autoregressive", ("mixer",), ImageSpec(1, 4, 4), trunk={"token_ratio": ratio})
+
+
+def test_a_pixelcnn_that_sees_no_neighbour_is_refused() -> None:
+    with pytest.raises(ConfigError, match="trunk.kernel=1"):
+        make_cell("autoregressive", ("pixelcnn",), ImageSpec(1, 4, 4), trunk={"kernel": 1})

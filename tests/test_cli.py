@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from runs import TINY, fresh_launch, genvision, pictures, train, trained, tree, write_pictures  # noqa: F401
+from runs import CELLS, TINY, fresh_launch, genvision, pictures, train, trained, tree, write_pictures  # noqa: F401
 
 from genvision import __version__, build, cli, data, load
 from genvision.activations import count_activations
 from genvision.config import load_config
+from genvision.config.groups import choices
 from genvision.evaluation.record import read_record
 from genvision.spec import Batch, Draw
 
@@ -160,6 +161,30 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(pictures, tmp_path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
+COMBINATIONS = [
+    pytest.param(
+        cell,
+        data_set,
+        size,
+        marks=[] if (i + j + k) % 3 == 0 else pytest.mark.slow,
+        id=f"{'-'.join(cell)}-{data_set}-{size}",
+    )
+    for i, cell in enumerate(CELLS)
+    for j, data_set in enumerate(choices("data"))
+    for k, size in enumerate(choices("size"))
+]  # every cell meets every set, every size and every file of both in the quick third
+
+
+@pytest.mark.parametrize(("cell", "data_set", "size"), COMBINATIONS)
+def test_every_combination_of_groups_passes_a_dry_run(pictures, cell, data_set, size):
+    words = (f"family={cell[0]}", f"backbone={cell[1]}", f"size={size}")
+    said = genvision(
+        "train", *words, f"data=folder:{pictures}" if data_set == "folder" else f"data={data_set}", "--dry-run"
+    )
+    assert (said.code, said.err) == (0, "")
+    assert re.search(r"^# parameters      [1-9]", said.out, re.MULTILINE)
+
+
 def test_the_dry_run_counts_what_is_trained(trained):
     folder = trained("vae")
     said = genvision("train", "--config", folder.config, "--dry-run")
@@ -195,11 +220,29 @@ def test_sample_writes_what_the_pipeline_draws(trained, tmp_path):
         assert archive["labels"].tolist() == [0, 1]
 
 
+def test_sample_takes_the_options_of_an_autoregressive_sampler_and_tells_the_log_likelihood(trained, tmp_path):
+    folder = trained("autoregressive")
+    words = ("sample", folder.path, "--num-images", 5, "--seed", 3, "--out", tmp_path / "a.npz", "--log-likelihood")
+    own = ("--temperature", 0.7, "--top-k", 9, "--top-p", 0.8, "--guidance", 1.5)
+    assert genvision(*words, *own).code == 0
+    options = {"temperature": 0.7, "top_k": 9, "top_p": 0.8, "guidance": 1.5, "log_likelihood": True}
+    expected = load(folder.path)(5, seed=3, output_type="pt", **options)
+    with np.load(tmp_path / "a.npz") as archive:
+        assert sorted(archive) == ["images", "labels", "log_likelihood_nats"]
+        assert np.array_equal(archive["images"], expected.images.numpy())
+        assert np.array_equal(archive["log_likelihood_nats"], expected.log_likelihood_nats.numpy())
+
+
 @pytest.mark.parametrize(
     ("family", "words", "code", "message"),
     [
         ("vae", ["--steps", "3"], 2, "--steps means nothing to family=vae; leave it out"),
+        ("vae", ["--guidance", "2"], 2, "--guidance means nothing to family=vae"),
         ("autoregressive", ["--steps", "2"], 2, "--steps means nothing to family=autoregressive"),
+        ("diffusion", ["--top-k", "2"], 2, "--top-k means nothing to family=diffusion; leave it out"),
+        ("autoregressive", ["--temperature", "0"], 2, "sample.temperature=0.0 must be more than 0"),
+        ("autoregressive", ["--top-p", "1.5"], 2, "sample.top_p=1.5 must be more than 0 and at most 1"),
+        ("autoregressive", ["--log-likelihood"], 2, "--log-likelihood has no place in a folder of PNGs"),
         ("diffusion", ["--scheduler", "ddim"], 2, "sample.scheduler=ddim cannot serve family.path=flow"),
         ("diffusion", ["--steps", "1001"], 2, "sample.steps=1001 must be a number from 1 to 1000"),
         ("vae", ["--labels", "zero"], 2, "--labels zero: write whole numbers separated by commas"),

@@ -62,6 +62,22 @@ def test_labels_steer_the_loss_only_where_there_are_classes(family, trunks, clas
 
 
 @every_cell
+def test_every_network_is_told_the_label_and_listens(family, trunks) -> None:
+    spec = ImageSpec(1, 8, 8, classes=3)
+    kept = {} if family == "vae" else {"label_dropout": 0.0}
+    cell = randomise(make_cell(family, trunks, spec, **kept))
+    calls = []
+    for role in cell.roles:
+        getattr(cell, role).register_forward_hook(lambda network, args, out: calls.append((network, args, out)))
+    batch = some_batch(2, spec)
+    cell.loss(batch, draw_of(2))
+    assert len(calls) == len(cell.roles)
+    for network, (*inputs, labels), out in calls.copy():
+        assert torch.equal(labels, batch.labels)
+        assert not torch.equal(network(*inputs, (labels + 1) % 3), out)
+
+
+@every_cell
 def test_state_makes_a_round_trip_to_equal_bits(family, trunks) -> None:
     spec = ImageSpec(3, 8, 12, classes=3)
     cell = randomise(make_cell(family, trunks, spec))
@@ -181,8 +197,9 @@ def test_a_trunk_that_cannot_serve_is_refused_by_naming_those_that_can(family, t
 
 @pytest.mark.parametrize("family", ["vae", "diffusion"])
 def test_a_size_that_the_patch_does_not_divide_names_both(family) -> None:
-    with pytest.raises(ConfigError, match="9x8 pixels cannot be cut into 2x2 patches"):
-        make_cell(family, ("vit",) * len(FAMILY_ROLES[family]), ImageSpec(1, 9, 8))
+    for height, width in ((9, 8), (8, 9)):
+        with pytest.raises(ConfigError, match=f"{height}x{width} pixels cannot be cut into 2x2 patches"):
+            make_cell(family, ("vit",) * len(FAMILY_ROLES[family]), ImageSpec(1, height, width))
 
 
 @every_cell

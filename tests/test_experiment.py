@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,7 @@ def test_default_names_are_numbered_and_a_given_one_is_never_taken(pictures, tmp
         (["data.crop_padding=8"], 2, "data.crop_padding=8"),
         (["data.validation_fraction=0.001"], 3, "leaves no validation images"),
         (["train.init_from=/no/such/run"], 4, "/no/such/run"),
+        (["log.tensorboard=true"], 2, "pip install 'genvision[tensorboard]'"),
         (["--resume", "auto"], 2, "set run.name"),
         (["--resume", "auto", "run.name=new", "score.num_images=4"], 3, "efficientnet-lite0"),
     ],
@@ -180,6 +182,7 @@ def test_default_names_are_numbered_and_a_given_one_is_never_taken(pictures, tmp
 def test_what_cannot_work_is_refused_before_a_folder_is_made(pictures, tmp_path, monkeypatch, words, code, message):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
     monkeypatch.setattr("urllib.request.urlopen", no_network)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     runs = tmp_path / "runs"
     said = train(pictures, runs, "backbone=vit", *words)
     assert said.code == code and message in said.error, said.err

@@ -75,6 +75,7 @@ def test_the_cdf_adds_up_the_probabilities(name, levels) -> None:
     h, values = features(6), torch.arange(levels)
     params = head.params(h, torch.zeros(6, 1, 1, 1, dtype=torch.long))
     pmf = torch.stack([head.log_pmf_at(params, torch.full((6, 1, 1, 1), int(v))).exp() for v in values], -1)
+    torch.testing.assert_close(head.log_pmf(params).exp(), pmf, rtol=0, atol=1e-12)
     torch.testing.assert_close(head.cdf(params), pmf.cumsum(-1), rtol=0, atol=1e-9)
     assert (head.cdf(params)[..., -1] == 1).all()
 
@@ -180,11 +181,27 @@ def test_a_logistic_of_any_scale_is_a_distribution(log_scale, mean) -> None:
 def test_the_logistic_mixture_is_the_integral_of_its_density() -> None:
     """Against the logistic CDF written out, in units of the image from -1 to 1."""
     head = make_likelihood({"name": "logistic_mixture", "mixtures": 2}, WIDTH, ImageSpec(1, 1, 1, levels=5))
-    weights, means, scales = torch.tensor([[0.3, 0.7], [-0.4, 0.6], [0.2, 0.5]], dtype=torch.float64)
+    weights, means, scales = torch.tensor([[0.3, 0.7], [-0.4, 0.6], [0.005, 0.5]], dtype=torch.float64)
     params = torch.cat([weights.log(), means, scales.log()])
     edges = torch.tensor([-math.inf, -0.75, -0.25, 0.25, 0.75, math.inf], dtype=torch.float64)
     mass = (weights * torch.sigmoid((edges[:, None] - means) / scales)).sum(-1).diff()
     torch.testing.assert_close(head.log_pmf_at(params.expand(5, 6), torch.arange(5)).exp(), mass)
+
+
+@every_head
+def test_parameters_are_no_coarser_than_float32(name) -> None:
+    spec = ImageSpec(2, 1, 1)
+    for given, expected in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
+        head = make_head(name, spec).to(given)
+        assert head.params(features(3).to(given), torch.zeros(3, 2, 1, 1)).dtype == expected
+
+
+def test_a_new_mixture_spreads_its_components_over_the_whole_range() -> None:
+    head = make_likelihood({"name": "logistic_mixture", "mixtures": 3}, WIDTH, ImageSpec(2, 1, 1))
+    for project in head.project:
+        means, log_scales = project.bias.view(3, 3)[1:]
+        torch.testing.assert_close(means, torch.tensor([-0.5, 0.0, 0.5]))
+        assert (log_scales == -2).all()  # wide enough to meet each other
 
 
 def test_an_unknown_likelihood_names_those_that_exist() -> None:
@@ -216,6 +233,8 @@ def test_samples_of_the_gaussian_have_its_moments() -> None:
 
 
 def test_moments_beyond_reason_stay_finite() -> None:
+    kept = DiagonalGaussian.from_moments(torch.tensor([0.0, 0.0, 9.0, -19.0]).view(1, 4, 1, 1))
+    assert kept.log_var.flatten().tolist() == [9, -19]
     q = DiagonalGaussian.from_moments(torch.tensor([0.0, 0.0, 1e4, -1e4]).view(1, 4, 1, 1))
     assert q.kl(DiagonalGaussian.standard(q.mean)).isfinite().all()
     assert q.log_prob(q.sample(torch.ones(1, 2, 1, 1))).isfinite().all()
@@ -255,6 +274,8 @@ def test_the_vae_loss_is_the_bound_in_bits_and_beta_warms_up() -> None:
         torch.testing.assert_close(terms["loss"], terms["reconstruction_bpd"] + 0.5 * share * terms["kl_bpd"])
         bound = terms["reconstruction_bpd"] + terms["kl_bpd"]
         torch.testing.assert_close(cell.bits_per_dim(batch, draw), bound)
+    terms = cell.eval().loss(batch, draw_of(3))  # validation asks at step 0, and for the whole loss
+    torch.testing.assert_close(terms["loss"], terms["reconstruction_bpd"] + 0.5 * terms["kl_bpd"])
 
 
 def test_units_make_round_trips() -> None:

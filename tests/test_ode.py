@@ -13,6 +13,7 @@ from runs import fresh_launch, genvision, pictures, trained  # noqa: F401
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
+from genvision import data, load
 from genvision.families.objective import OBJECTIVES
 from genvision.probability.ode import log_density
 from genvision.probability.path import HIGHEST, LOWEST
@@ -62,14 +63,18 @@ def signs(n_probes: int, n: int) -> Tensor:
 
 
 def test_a_gaussian_s_density_is_reached_with_the_square_of_the_steps() -> None:
-    """Images of the Gaussian under noise of level LOWEST: their density is known."""
+    """Images of the Gaussian under noise of the lowest level: their density is known."""
     x = some_gaussian(50)
-    exact = MultivariateNormal(MEAN, COVARIANCE + LOWEST**2 * torch.eye(DIMS)).log_prob(x.flatten(1))
+    exact, smooth = (
+        MultivariateNormal(MEAN, COVARIANCE + lowest**2 * torch.eye(DIMS)).log_prob(x.flatten(1))
+        for lowest in (LOWEST, 0.3)
+    )
     errors = [
         (log_density(x, gaussian_denoiser, basis(50), n) - exact).abs().mean().item() / DIMS for n in (16, 32, 64)
     ]
     assert errors[0] > 2.5 * errors[1] > 2.5**2 * errors[2]
     assert errors[2] < 0.01  # nats per dimension
+    assert (log_density(x, gaussian_denoiser, basis(50), 64, 0.3) - smooth).abs().mean() / DIMS < 0.01
     # what no number of steps mends: under noise of level 80 the prior takes an image's mean for 0
     assert (log_density(x, gaussian_denoiser, basis(50), 200) - exact).abs().max() / DIMS < 5e-3
 
@@ -114,18 +119,18 @@ def some_cell(path: str, prediction: str, spec: ImageSpec, mean: float = 0.1, st
 
 @pytest.mark.parametrize(("path", "prediction"), TARGETS)
 def test_the_likelihood_of_gaussian_pixels_on_every_path(path, prediction) -> None:
-    """P(pixel) is its density times the width of its bin, 2 / 255, at a uniform point of the bin, of each image its
-    own. Callers hold no gradients."""
-    spec, n, mean, std = ImageSpec(1, 4, 4), 6, 0.1, 0.2
+    """P(pixel) is its density times the width of its bin, 2 / 15 at 16 levels, at a uniform point of the bin, of each
+    image its own. Callers hold no gradients."""
+    spec, n, mean, std = ImageSpec(1, 4, 4, levels=16), 6, 0.1, 0.2
     cell = some_cell(path, prediction, spec, mean, std)
     x = mean + std * torch.randn(n, *spec.shape, generator=torch.Generator().manual_seed(2))
-    images, draw = to_pixels(x), draw_of(n, seed=4)
+    images, draw = to_pixels(x, spec.levels), draw_of(n, seed=4)
     with torch.no_grad():
         nats = cell.log_prob(Batch(images), draw)
         bits = cell.bits_per_dim(Batch(images), draw)
     inside = uniform(draw, Stream.DEQUANTISE, *spec.shape).double()
-    z = ((images + inside - 0.5) * 2 / 255 - 1 - mean) / math.sqrt(std**2 + LOWEST**2)
-    log_p = -0.5 * (z**2 + math.log(2 * math.pi * (std**2 + LOWEST**2))) + math.log(2 / 255)
+    z = ((images + inside - 0.5) * 2 / 15 - 1 - mean) / math.sqrt(std**2 + LOWEST**2)
+    log_p = -0.5 * (z**2 + math.log(2 * math.pi * (std**2 + LOWEST**2))) + math.log(2 / 15)
     expected = log_p.flatten(1).sum(1)
     assert not nats.requires_grad and all(p.grad is None for p in cell.parameters())
     torch.testing.assert_close(nats.double(), expected, rtol=0, atol=0.02 * spec.dims)
@@ -160,7 +165,10 @@ def test_nll_of_a_diffusion_run_is_an_estimate_that_names_its_steps_and_probes(t
     about = {"kind": "estimate", "num_images": 3, "steps": 3, "probes": 2, "split": "test", "data": "folder"}
     assert {name: found[name] for name in about} == about and math.isfinite(found["value"])
     assert said.out == f"{found['value']:.4f} bits/dim (estimate, steps=3, probes=2), 3 images of folder:test\n"
-    assert genvision(*words, "--steps", 3, "--probes", 2).out == said.out
+    family, test = load(folder.path).generator, data.load(folder.read_config().data, "test")
+    batch = Batch(test.images[:3], test.labels[:3])
+    by_hand = family.bits_per_dim(batch, draw_of(3), steps=3, probes=2).mean().item()
+    assert found["value"] == pytest.approx(by_hand, rel=1e-5)
 
 
 def test_options_of_an_estimate_mean_nothing_to_an_exact_likelihood(trained) -> None:

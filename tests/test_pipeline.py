@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from genvision import load, pipelines
 from genvision.errors import ConfigError, RunError, StorageError
 from genvision.pipelines import ImageGenerationPipeline, to_pil
-from genvision.sampling import draw_images
+from genvision.sampling import draw_images, log_likelihoods
 from genvision.spec import ImageSpec
 
 SPEC = ImageSpec(3, 4, 6, classes=3)
@@ -91,6 +91,16 @@ def test_a_call_takes_labels_seed_and_sampler_options():
     expected = draw_images(pipeline.generator, 3, labels=torch.tensor(labels), seed=9, steps=3, **settings)
     assert torch.equal(pipeline(3, labels=labels, seed=9, steps=3, output_type="pt").images, expected)
     assert not torch.equal(pipeline(3, labels=labels, seed=9, output_type="pt").images, expected)
+
+
+def test_a_call_tells_the_log_likelihood_of_its_images_on_request():
+    pipeline, options = pipeline_of("autoregressive"), {"labels": [2, 2, 0, 1, 1], "temperature": 0.5, "guidance": 2.0}
+    plain, told = (pipeline(5, output_type="pt", log_likelihood=asked, **options) for asked in (False, True))
+    assert plain.log_likelihood_nats is None and torch.equal(told.images, plain.images)
+    expected = log_likelihoods(pipeline.generator, told.images, labels=torch.tensor(options["labels"]), chunk_size=4)
+    assert torch.equal(told.log_likelihood_nats, expected) and expected.shape == (5,) and (expected < 0).all()
+    with pytest.raises(ConfigError, match="log-likelihood of an image is not known to family=diffusion"):
+        pipeline_of("diffusion")(1, log_likelihood=True)
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (2, "LA"), (3, "RGB"), (4, "RGBA")])

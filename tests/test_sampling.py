@@ -123,7 +123,7 @@ def test_png_folders_are_lossless(tmp_path, channels, mode):
 @pytest.mark.parametrize("labels", [None, torch.tensor([2, 0, 1])])
 def test_npz_holds_images_and_labels(tmp_path, labels):
     images = some_images(3, SPEC)
-    write_images(images, tmp_path / "out.npz", labels=labels)
+    write_images(images, tmp_path / "out.npz", labels=labels, log_likelihood_nats=None)
     with np.load(tmp_path / "out.npz", allow_pickle=False) as archive:
         assert sorted(archive) == (["images"] if labels is None else ["images", "labels"])
         assert archive["images"].dtype == np.uint8 and np.array_equal(archive["images"], images.numpy())

@@ -46,8 +46,7 @@ class Autoregressive(Family):
         """Draw the pixels of images (B,C,H,W) where `known` (H,W) is False, in the predictor's order; the others stay.
 
         Each pixel costs one step of the predictor's cached trunk, in the weights' own precision: steps are too small to
-        gain from another. What is drawn listens to the pixels before it in that order, given and drawn ones, and to none
-        after it.
+        gain from another. A drawn pixel listens to those before it in that order, given and drawn, and to none after.
 
         shape  of each channel's distribution: fields of `Shaping`
         """
@@ -89,11 +88,11 @@ class Autoregressive(Family):
         return self._passes(self._shaping(bool(self.spec.classes), shape)) * len(self.predictor.places)
 
     def _shaping(self, labelled: bool, shape: Mapping[str, Any]) -> Shaping:
-        """Raises ConfigError for values out of range, and for guidance of what was not trained with and without labels."""
+        """Raises ConfigError for values out of range, and for guidance without both kinds of training examples."""
         shaping = Shaping(**shape)
         if self._passes(shaping) == 2 and not (labelled and self.options.label_dropout):
             raise ConfigError(
-                f"sample.guidance={shaping.guidance} needs labels, and a model trained with family.label_dropout above 0"
+                f"sample.guidance={shaping.guidance} needs labels and a model trained with family.label_dropout > 0"
             )
         return shaping
 

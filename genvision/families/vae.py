@@ -82,9 +82,15 @@ class VAE(Autoencoder):
         return DiagonalGaussian.from_moments(self.decoder.top(v.to(self.dtype), y))
 
     def loss(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        """Reconstruction and beta times KL in bits/dim (Higgins et al. 2017), the KL in the loss with free bits."""
+        """Reconstruction and beta times KL in bits/dim (Higgins et al. 2017), the KL in the loss with free bits.
+
+        In training beta rises over the first steps, before a latent that tells little yet is pushed to tell nothing
+        (Sønderby et al. 2016, "Ladder variational autoencoders").
+        """
         latents = self.infer(self.posterior(batch), batch.labels, draw)
-        beta = self.options.beta * min(1.0, (draw.step + 1) / max(1, self.options.beta_warmup_steps))
+        beta = self.options.beta
+        if self.training:
+            beta *= min(1.0, (draw.step + 1) / max(1, self.options.beta_warmup_steps))
         terms = {
             "reconstruction_bpd": -self.log_prob_given(latents[0].z, batch),
             "kl_bpd": sum_of(latent.kl().flatten(1).sum(1) for latent in latents),

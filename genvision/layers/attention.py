@@ -11,13 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genvision.errors import ConfigError
+from genvision.layers.stepping import Affine, affine
 
 
 @dataclass
 class AttentionCache:
     """What causal attention remembers of the tokens it was given one by one."""
 
-    past: Tensor  # (2,B,heads,T,d): keys and values, allocated for the whole sequence
+    qkv: Affine
+    out: Affine
+    past: Tensor  # what the kind of attention keeps, allocated for the whole sequence
     position: int = 0  # of the next token
 
 
@@ -76,19 +79,27 @@ class Attention(nn.Module):
 
     def start(self, n: int, tokens: int, width: int) -> AttentionCache:
         """An empty cache for n sequences of `tokens` tokens."""
-        return AttentionCache(self.out.weight.new_empty(2, n, width // self.head_width, tokens, self.head_width))
+        return AttentionCache(affine(self.qkv), affine(self.out), self.nothing(n, tokens, width // self.head_width))
 
     def step(self, h: Tensor, cache: AttentionCache) -> Tensor:
         """The next token (B,D) -> what the causal `forward` gives at its place."""
         i, cache.position = cache.position, cache.position + 1
-        qkv = rearrange(self.qkv(h), "b (three n d) -> three b n d", three=3, d=self.head_width)
+        qkv = F.linear(h, *cache.qkv).unflatten(1, (3, -1, 1, self.head_width))
         if self.cos is not None:
             rotation = self.cos[i : i + 1], self.sin[i : i + 1]
-            qkv = torch.cat([apply_rotary_emb(qkv[:2], rotation).to(h.dtype), qkv[2:]])
-        cache.past[:, :, :, i] = qkv[1:]
-        k, v = cache.past[:, :, :, : i + 1]
-        mixed = F.scaled_dot_product_attention(qkv[0, :, :, None], k, v)
-        return self.out(rearrange(mixed, "b n 1 d -> b (n d)"))
+            q, k, v = qkv.unbind(1)
+            qkv = torch.stack([*(apply_rotary_emb(x, rotation).to(v.dtype) for x in (q, k)), v], 1)
+        return F.linear(self.mix_next(qkv, cache.past, i).flatten(1), *cache.out)
+
+    def nothing(self, n: int, tokens: int, heads: int) -> Tensor:
+        """What `mix_next` remembers before the first token: here room for all keys and values, (B,2,heads,T,d)."""
+        return self.out.weight.new_empty(n, 2, heads, tokens, self.head_width)
+
+    def mix_next(self, qkv: Tensor, past: Tensor, i: int) -> Tensor:
+        """Query, key and value of token i, (B,3,heads,1,d), and the tokens before -> `mix` at i, (B,heads,1,d)."""
+        past.narrow(3, i, 1).copy_(qkv.narrow(1, 1, 2))
+        k, v = past.narrow(3, 0, i + 1).unbind(1)
+        return F.scaled_dot_product_attention(qkv.select(1, 0), k, v)
 
 
 def attend(

@@ -9,6 +9,10 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genvision.layers.stepping import Affine, affine
+
+EPSILON = 1e-6
+
 
 def modulate(h: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """Shift and scale a normalised h; a scale of 0 leaves it as it is."""
@@ -27,6 +31,8 @@ class BlockCache(NamedTuple):
 
     mixing: Any
     steer: tuple[Tensor, ...]  # shift, 1 + scale and gate (B,D) of the mixing, then of the MLP
+    up: Affine
+    down: Affine
 
 
 class Block(nn.Module):
@@ -40,8 +46,8 @@ class Block(nn.Module):
 
     def __init__(self, width: int, mixing: nn.Module, hidden: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
-        self.norm2 = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
+        self.norm1 = nn.LayerNorm(width, eps=EPSILON, elementwise_affine=False)
+        self.norm2 = nn.LayerNorm(width, eps=EPSILON, elementwise_affine=False)
         self.mixing = mixing
         self.mlp = MLP(width, hidden, dropout)
         self.dropout = nn.Dropout(dropout)
@@ -59,11 +65,20 @@ class Block(nn.Module):
         """An empty cache for sequences of `tokens` tokens under cond (B,D)."""
         steer = rearrange(self.modulation(F.silu(cond)), "b (six d) -> six b d", six=6)
         shift1, scale1, gate1, shift2, scale2, gate2 = steer
+        steer = shift1, 1 + scale1, gate1, shift2, 1 + scale2, gate2
+        up, *_, down = self.mlp
         mixing = self.mixing.start(len(cond), tokens, cond.shape[1])
-        return BlockCache(mixing, (shift1, 1 + scale1, gate1, shift2, 1 + scale2, gate2))
+        return BlockCache(mixing, steer, affine(up), affine(down))
 
     def step(self, h: Tensor, cache: BlockCache) -> Tensor:
         """The next token (B,D) -> what `forward` gives at its place, in eval mode, around a causal mixing."""
         shift1, scale1, gate1, shift2, scale2, gate2 = cache.steer
-        h = torch.addcmul(h, gate1, self.mixing.step(torch.addcmul(shift1, self.norm1(h), scale1), cache.mixing))
-        return torch.addcmul(h, gate2, self.mlp(torch.addcmul(shift2, self.norm2(h), scale2)))
+        x = torch.addcmul(shift1, norm(h), scale1)
+        h = torch.addcmul(h, gate1, self.mixing.step(x, cache.mixing))
+        x = torch.addcmul(shift2, norm(h), scale2)
+        return torch.addcmul(h, gate2, F.linear(F.gelu(F.linear(x, *cache.up)), *cache.down))
+
+
+def norm(h: Tensor) -> Tensor:
+    """LayerNorm over the last axis without weights of its own."""
+    return torch.layer_norm(h, h.shape[-1:], eps=EPSILON)

@@ -38,6 +38,16 @@ class PerformerAttention(Attention):
             sums = prefix_sums(q, k, values) if self.causal else q @ torch.einsum("bntm,bnte->bnme", k, values)
             return (sums[..., :-1] / sums[..., -1:]).to(v.dtype)
 
+    def nothing(self, n: int, tokens: int, heads: int) -> Tensor:
+        """No sums yet, (B,heads,m,d+1): as many numbers after any number of tokens."""
+        return self.out.weight.new_zeros(n, heads, len(self.directions), self.head_width + 1)
+
+    def mix_next(self, qkv: Tensor, past: Tensor, i: int) -> Tensor:
+        q, k, v = qkv.unbind(1)
+        past += self.key_features(k).mT @ F.pad(v, (0, 1), value=1.0)
+        sums = self.query_features(q) @ past
+        return sums[..., :-1] / sums[..., -1:]
+
     def exponents(self, x: Tensor) -> Tensor:
         """(B,heads,T,d) -> (B,heads,T,m): w.x - |x|^2 / 2, for x over d^1/4."""
         x = x * self.head_width**-0.25

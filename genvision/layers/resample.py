@@ -29,6 +29,10 @@ class PatchStem(nn.Module):
         p = self.patch
         return self.linear(rearrange(x, "b c (h p) (w q) -> b h w (c p q)", p=p, q=p))
 
+    def token(self, x: Tensor) -> Tensor:
+        """One patch (B,C*p*p), channel after channel -> (B,D)."""
+        return self.linear(x)
+
 
 class TokenStem(nn.Module):
     """Integers (B,C,H,W) below `levels` -> (B,H,W,D): the embeddings of a place's channels, added."""
@@ -39,6 +43,10 @@ class TokenStem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([table(x[:, c].long()) for c, table in enumerate(self.tables)]).sum(0)
+
+    def token(self, x: Tensor) -> Tensor:
+        """One place (B,C) -> (B,D)."""
+        return self.forward(x)
 
 
 class PatchHead(nn.Module):

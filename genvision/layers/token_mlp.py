@@ -18,8 +18,8 @@ from genvision.layers.masked import MaskedLinear
 class TokenMLPCache:
     """What a causal token-MLP remembers of the tokens it was given one by one."""
 
-    up: Tensor  # (hidden,T) and
-    down: Tensor  # (T,hidden): the weights under their masks
+    up: tuple[Tensor, Tensor]  # weight (hidden,T), bias (hidden,1)
+    down: tuple[Tensor, Tensor]  # weight (T,hidden), bias (T,1)
     tokens: Tensor  # (T,B*D)
     hidden: Tensor  # (hidden,B*D), activated
     position: int = 0  # of the next token
@@ -60,20 +60,19 @@ class TokenMLP(nn.Module):
 
     def start(self, n: int, tokens: int, width: int) -> TokenMLPCache:
         """An empty cache for n sequences of `tokens` tokens."""
-        up, down = self.up.masked_weight(), self.down.masked_weight()
-        return TokenMLPCache(up, down, up.new_empty(tokens, n * width), up.new_empty(len(up), n * width))
+        up, down = ((layer.weight, rearrange(layer.bias, "j -> j 1")) for layer in (self.up, self.down))
+        return TokenMLPCache(up, down, up[0].new_empty(tokens, n * width), up[0].new_empty(len(up[0]), n * width))
 
     def step(self, h: Tensor, cache: TokenMLPCache) -> Tensor:
         """The next token (B,D) -> what the causal `forward` gives at its place.
 
         Row i of the triangles: the hidden units of token i from the tokens so far, its output from the hidden units so
-        far. Adding column i to all sums to come would move as many numbers twice, once to read and once to write.
+        far; what a mask removes is not read. Adding column i to all sums to come would move each of them twice instead.
         """
         i, cache.position = cache.position, cache.position + 1
+        (up, up_bias), (down, down_bias) = cache.up, cache.down
         ratio = len(cache.hidden) // len(cache.tokens)
-        own, done = slice(ratio * i, ratio * (i + 1)), ratio * (i + 1)
+        own, last = slice(ratio * i, ratio * (i + 1)), ratio * (i + 1)
         cache.tokens[i] = h.flatten()
-        bias = rearrange(self.up.bias[own], "j -> j 1")
-        cache.hidden[own] = F.gelu(torch.addmm(bias, cache.up[own, : i + 1], cache.tokens[: i + 1]))
-        out = torch.addmm(self.down.bias[i], cache.down[i : i + 1, :done], cache.hidden[:done])
-        return out.view_as(h)
+        cache.hidden[own] = F.gelu(torch.addmm(up_bias[own], up[own, : i + 1], cache.tokens[: i + 1]))
+        return torch.addmm(down_bias[i : i + 1], down[i : i + 1, :last], cache.hidden[:last]).view_as(h)

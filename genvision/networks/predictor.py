@@ -22,7 +22,7 @@ ORDER_SEED = 0  # of the random pixel order: one for all runs, so that every bac
 
 
 class CausalPredictor(ModelMixin, ConfigMixin):
-    """(B,C,H,W) in [-1,1] or tokens, y (B,) or None -> features (B,D,H,W); at each pixel from the pixels before it, strictly.
+    """(B,C,H,W) in [-1,1] or tokens, y (B,) or None -> features (B,D,H,W); of each pixel from those before, strictly.
 
     The stem is 1x1: anything wider would let a pixel see its neighbours before the trunk decides who may.
 
@@ -63,13 +63,13 @@ class CausalPredictor(ModelMixin, ConfigMixin):
         return self.trunk.start(self.condition(n, y))
 
     def step(self, x: Tensor | None, cache: Any) -> Tensor:
-        """The pixel drawn last, (B,C) as `forward` takes it, None at first -> features (B,D,1,1) of the next of `places`."""
-        h = None if x is None else self.stem(rearrange(x, "b c -> b c 1 1"))[:, 0, 0]
-        return rearrange(self.trunk.step(h, cache), "b d -> b d 1 1")
+        """The pixel before, (B,C) as for `forward`, None at first -> features (B,D,1,1) of the next of `places`."""
+        h = None if x is None else self.stem.token(x)
+        return self.trunk.step(h, cache)[:, :, None, None]
 
 
 def pixel_order(name: str, height: int, width: int) -> list[tuple[int, int]]:
-    """(row, column) of every pixel, in the order in which they are predicted. Raises ConfigError for an unknown name."""
+    """(row, column) of all pixels, in the order in which they are predicted. Raises ConfigError for an unknown name."""
     if name not in ("raster", "random"):
         raise ConfigError(f"family.order={name} is unknown; orders are raster, random")
     raster = [(i, j) for i in range(height) for j in range(width)]

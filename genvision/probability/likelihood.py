@@ -67,7 +67,7 @@ class LikelihoodHead(nn.Module):
         def choose(params: Tensor, c: int) -> Tensor:
             cdf = self.cdf(params) if shaping == UNSHAPED else cumulative(shaping(self.log_pmf(params)))
             x = (cdf <= u[:, c, ..., None]).sum(-1)
-            return x.repeat(len(h) // len(u), 1, 1)
+            return x if len(x) == len(h) else x.repeat(2, 1, 1)
 
         return self._channel_by_channel(h, choose)[: len(u)]
 
@@ -76,18 +76,15 @@ class LikelihoodHead(nn.Module):
 
         E[x] is the sum of P(x > v) over all levels v but the last.
         """
-        return self._channel_by_channel(h, lambda params, c: (1 - self.cdf(params)[..., :-1]).sum(-1).round())
+        return self._channel_by_channel(h, lambda params, c: (1 - self.cdf(params)[..., :-1]).sum(-1).round().long())
 
-    def _channel_by_channel(self, h: Tensor, choose: Callable[[Tensor, int], Tensor]) -> Tensor:
-        def value(params: Tensor, c: int) -> Tensor:
-            return choose(params, c).clamp(0, self.spec.levels - 1).long()
-
+    def _channel_by_channel(self, h: Tensor, value: Callable[[Tensor, int], Tensor]) -> Tensor:
         return torch.stack([x for _, x in self._channels(h, value)], 1).to(pixel_dtype(self.spec.levels))
 
     def _channels(self, h: Tensor, value: Callable[[Tensor, int], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Parameters (B,H,W,P) of channel 0, 1, .. and its values (B,H,W) int64, which the next ones are told."""
         dtype = torch.promote_types(h.dtype, torch.float32)
-        h = rearrange(h, "b d h w -> b h w d")
+        h = h.movedim(1, -1)
         for c, project in enumerate(self.project):
             params = project(F.silu(h)).to(dtype)
             x = value(params, c)

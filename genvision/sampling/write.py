@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -13,8 +14,10 @@ from genvision.errors import DataError
 from genvision.storage import replacing
 
 
-def write_images(images: Tensor, out: Path, *, labels: Tensor | None = None) -> None:
-    """images (N,C,H,W) uint8 -> `out` as an NPZ (keys images, labels) if it ends in .npz, else a folder of PNGs.
+def write_images(images: Tensor, out: Path, **arrays: Tensor | None) -> None:
+    """images (N,C,H,W) uint8 -> `out` as an NPZ if it ends in .npz, else a folder of PNGs.
+
+    An NPZ has the key `images`, and those of `arrays` (labels, log_likelihood_nats) that are not None.
 
     The PNGs are 000000.png .. in order. Everything appears at once or not at all. Raises DataError where `out` exists
     already (samples of two sources never mix) and StorageError where it cannot be written.
@@ -22,7 +25,7 @@ def write_images(images: Tensor, out: Path, *, labels: Tensor | None = None) -> 
     refuse_existing(out)
     with replacing(out) as temporary:
         if out.suffix == ".npz":
-            _write_npz(images, temporary, labels)
+            _write_npz(temporary, images=images, **arrays)
         else:
             _write_folder(images, temporary)
             if out.exists():
@@ -35,12 +38,10 @@ def refuse_existing(out: Path) -> None:
         raise DataError(f"{out} exists already; samples are never mixed: name another --out or remove it")
 
 
-def _write_npz(images: Tensor, path: Path, labels: Tensor | None) -> None:
+def _write_npz(path: Path, **arrays: Tensor | None) -> None:
+    given: dict[str, Any] = {name: array.numpy() for name, array in arrays.items() if array is not None}
     with path.open("wb") as file:
-        if labels is None:
-            np.savez_compressed(file, images=images.numpy())
-        else:
-            np.savez_compressed(file, images=images.numpy(), labels=labels.numpy())
+        np.savez_compressed(file, **given)
 
 
 def _write_folder(images: Tensor, folder: Path) -> None:

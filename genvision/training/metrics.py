@@ -74,11 +74,18 @@ def _step_of(line: str) -> float:
         return math.inf
 
 
-def _summary_writer(folder: Path, step: int):
+def require_tensorboard() -> None:
+    """Raises ConfigError where TensorBoard is not installed: to be asked before anything is written."""
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        import torch.utils.tensorboard  # noqa: F401
     except ImportError as fault:
         raise ConfigError(
             "log.tensorboard: TensorBoard is not installed; pip install 'genvision[tensorboard]' or set it to false"
         ) from fault
+
+
+def _summary_writer(folder: Path, step: int):
+    require_tensorboard()
+    from torch.utils.tensorboard import SummaryWriter
+
     return SummaryWriter(str(folder), purge_step=step + 1)

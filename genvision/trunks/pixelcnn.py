@@ -10,18 +10,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genvision.errors import ConfigError
+from genvision.layers.stepping import Affine
 from genvision.trunks.trunk import Trunk
 
 
 @dataclass
 class GatedLayerCache:
-    """What a layer remembers between pixels: of rows above and of its own row only what its kernel reaches."""
+    """What a layer remembers between pixels, of the rows above and of its own only what its kernel reaches.
 
-    bias: Tensor  # (B,2D) of the vertical stack, from cond
-    linked_bias: Tensor  # (B,2D) of the horizontal one
-    taps: Tensor  # (columns*D,2D): the horizontal kernel as a matrix
-    above: Tensor  # (B,rows,W,D): the last rows of the vertical stack, the newest below
-    linked: Tensor  # (W,B,2D): what the vertical stack tells each pixel of this row
+    Weights are laid out as the steps read them; biases hold what the layer computed from cond.
+    """
+
+    vertical: Affine  # (2D,D,rows,kernel), (2D,)
+    vertical_bias: Tensor  # (B,1,2D)
+    link: Tensor  # (2D,2D)
+    link_bias: Tensor  # (B,1,2D)
+    horizontal: Tensor  # (columns*D,2D)
+    out: Affine  # (D,D), (D,)
+    above: Tensor  # (B,rows,W+2*reach,D): the last rows of the vertical stack, zeros beside them
+    linked: Tensor  # (B,W,2D): what the vertical stack tells each pixel of this row
     row: Tensor  # (B,(columns-1+W)*D): this row of the horizontal stack, zeros to its left
 
 
@@ -71,36 +78,42 @@ class GatedLayer(nn.Module):
     def start(self, cond: Tensor, width: int) -> GatedLayerCache:
         """An empty cache for images of so many columns under cond (B,D)."""
         n, d = cond.shape
-        rows, columns = self.vertical.kernel_size[0], self.horizontal.kernel_size[1]
-        bias_v, bias_h = rearrange(self.cond(F.silu(cond)), "b (two d) -> two b d", two=2)
+        (rows, kernel), columns = self.vertical.kernel_size, self.horizontal.kernel_size[1]
+        bias_v, bias_h = rearrange(self.cond(F.silu(cond)), "b (two d) -> two b 1 d", two=2)
         return GatedLayerCache(
-            bias_v,
-            bias_h + self.horizontal.bias,
-            rearrange(self.horizontal.weight, "o d 1 k -> (k d) o"),
-            cond.new_zeros(n, rows, width, d),
-            cond.new_zeros(width, n, 2 * d),
-            cond.new_zeros(n, (columns - 1 + width) * d),
+            vertical=(self.vertical.weight.contiguous(memory_format=torch.channels_last), self.vertical.bias),
+            vertical_bias=bias_v,
+            link=rearrange(self.link.weight, "o d 1 1 -> o d"),
+            link_bias=bias_h + self.link.bias + self.horizontal.bias,
+            horizontal=rearrange(self.horizontal.weight, "o d 1 k -> (k d) o"),
+            out=(rearrange(self.out.weight, "o d 1 1 -> o d"), self.out.bias),
+            above=cond.new_zeros(n, rows, width + kernel - 1, d),
+            linked=cond.new_empty(n, width, 2 * d),
+            row=cond.new_zeros(n, (columns - 1 + width) * d),
         )
 
     def start_row(self, v: Tensor, cache: GatedLayerCache) -> Tensor:
-        """The next row (B,W,D) of the vertical stack -> the same of the next layer; the horizontal one may follow."""
-        cache.above = torch.cat([cache.above[:, 1:], v[:, None]], 1)
-        above = F.pad(rearrange(cache.above, "b r w d -> b d r w"), self.pad_vertical[:2])
-        above = self.vertical(above)  # (B,2D,1,W)
-        cache.linked = rearrange(self.link(above), "b d 1 w -> w b d") + cache.linked_bias
-        return gate(rearrange(above, "b d 1 w -> b w d") + cache.bias[:, None], -1)
+        """The next row (B,W,D) of the vertical stack -> the same of the next layer; then `step` can walk the row."""
+        reach = self.pad_vertical[0]
+        newest = F.pad(v, (0, 0, reach, reach))[:, None]
+        cache.above = torch.cat([cache.above[:, 1:], newest], 1)
+        above = F.conv2d(rearrange(cache.above, "b r w d -> b d r w"), *cache.vertical)
+        above = rearrange(above, "b d 1 w -> b w d")
+        cache.linked = F.linear(above, cache.link) + cache.link_bias
+        return gate(above + cache.vertical_bias, -1)
 
     def step(self, h: Tensor, column: int, cache: GatedLayerCache) -> Tensor:
         """The next pixel (B,D) of the horizontal stack -> the same of the next layer."""
-        d, reach = h.shape[1], len(cache.taps)
-        window = cache.row[:, column * d : column * d + reach]
-        window[:, -d:] = h
-        gated = self.out(gate(torch.addmm(cache.linked[column], window, cache.taps), -1)[:, :, None, None])[..., 0, 0]
+        reach, d = cache.horizontal.shape[0], h.shape[1]
+        cache.row.narrow(1, column * d + reach - d, d).copy_(h)
+        window = cache.row.narrow(1, column * d, reach)
+        x = torch.addmm(cache.linked.select(1, column), window, cache.horizontal)
+        gated = F.linear(gate(x, -1), *cache.out)
         return gated if self.first else h + gated
 
 
 def gate(x: Tensor, dim: int = 1) -> Tensor:
-    """(B,2D,H,W) -> (B,D,H,W), or along another axis: tanh of one half times the sigmoid of the other."""
+    """(B,2D,...) -> (B,D,...), or another axis halved: tanh of one half times the sigmoid of the other."""
     signal, strength = x.chunk(2, dim)
     return torch.tanh(signal) * torch.sigmoid(strength)
 

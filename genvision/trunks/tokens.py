@@ -71,6 +71,7 @@ class TokenTrunk(Trunk):
 
     def start(self, cond: Tensor) -> TokenTrunkCache:
         """An empty cache for len(cond) sequences; a class token is there from the beginning."""
+        assert self.start_token is not None, "only a causal trunk can be stepped"
         n, tokens = len(cond), prod(self.grid)
         prefix = [] if self.class_token is None else [self.class_token.expand(n, -1)]
         blocks = [block.start(cond, len(prefix) + tokens) for block in self.blocks]

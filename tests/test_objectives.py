@@ -1,0 +1,97 @@
+"""What training minimises, by its formula: targets, times, dropped labels, and noise that sampling never meets."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from cells import draw_of, make_cell, randomise, some_batch
+
+from genvision.config.trunks import FAMILY_ROLES
+from genvision.families import diffusion
+from genvision.families.base import drop_labels
+from genvision.probability import randomness
+from genvision.probability.path import PATHS
+from genvision.probability.randomness import Stream, normal, uniform
+from genvision.probability.units import to_unit
+from genvision.spec import ImageSpec
+
+SPEC = ImageSpec(1, 4, 4, classes=3)
+N = 4000
+TARGETS = [(path, prediction) for path in PATHS for prediction in PATHS[path].predictions]
+
+
+def test_labels_are_dropped_once_per_example_with_the_asked_probability() -> None:
+    labels = torch.arange(N) % 3
+    dropped = drop_labels(labels, 3, 0.3, draw_of(N))
+    gone = dropped == 3
+    assert torch.equal(dropped[~gone], labels[~gone])
+    assert abs(gone.float().mean() - 0.3) < 4 * math.sqrt(0.21 / N)
+    again = drop_labels(labels, 3, 0.3, draw_of(N, step=1)) == 3
+    for other in (again, uniform(draw_of(N), Stream.TIMES)):  # neither steps nor times know of each other
+        assert torch.corrcoef(torch.stack([gone.float(), other.float()]))[0, 1].abs() < 4 / math.sqrt(N)
+    assert torch.equal(drop_labels(labels, 3, 0.0, draw_of(N)), labels)
+    assert (drop_labels(labels, 3, 1.0, draw_of(N)) == 3).all()
+    assert drop_labels(None, 0, 0.3, draw_of(N)) is None
+
+
+@pytest.mark.parametrize("family", ["autoregressive", "diffusion"])
+def test_the_loss_trains_without_label_too_and_the_likelihood_never_does(family) -> None:
+    cell = randomise(make_cell(family, ("vit",), SPEC, label_dropout=0.5))
+    seen = []
+    getattr(cell, cell.roles[0]).register_forward_hook(lambda _, args, __: seen.append(args[-1]))
+    batch, draw = some_batch(64, SPEC), draw_of(64)
+    cell.loss(batch, draw)
+    assert torch.equal(seen[0], drop_labels(batch.labels, 3, 0.5, draw))
+    assert 10 < (seen[0] == 3).sum() < 54
+    if cell.likelihood:
+        cell.bits_per_dim(batch, draw)
+        assert torch.equal(seen[1], batch.labels)
+
+
+def test_times_are_logit_normal_or_uniform() -> None:
+    logit_normal, flat = (make_cell("diffusion", ("vit",), SPEC, times=kind) for kind in ("logit_normal", "uniform"))
+    z = torch.logit(logit_normal.times(draw_of(N)).double())
+    assert abs(z.mean()) < 4 / math.sqrt(N)
+    assert abs(z.std() - 1) < 4 / math.sqrt(2 * N)
+    t = flat.times(draw_of(N)).double()
+    assert abs(t.mean() - 0.5) < 4 / math.sqrt(12 * N)
+    assert abs(t.std() - math.sqrt(1 / 12)) < 0.01
+    assert 0 < t.min() < 0.01 < 0.99 < t.max() < 1
+
+
+@pytest.mark.parametrize(("path", "prediction"), TARGETS)
+def test_the_diffusion_loss_is_the_mean_square_to_the_target(path, prediction) -> None:
+    cell = randomise(make_cell("diffusion", ("vit",), SPEC, path=path, prediction=prediction, label_dropout=0.0))
+    seen = []
+    cell.denoiser.register_forward_hook(lambda _, args, out: seen.append((*args, out)))
+    batch, draw = some_batch(5, SPEC), draw_of(5, seed=3, step=2)
+    loss = cell.loss(batch, draw)["loss"]
+    ((xt, fed, _, out),) = seen
+    x0, eps, t = to_unit(batch.images), normal(draw, Stream.NOISE, *SPEC.shape), cell.times(draw)
+    alpha, sigma = (c[:, None, None, None] for c in PATHS[path].alpha_sigma(t))
+    target = {"x0": x0, "epsilon": eps, "v": alpha * eps - sigma * x0, "velocity": eps - x0}[prediction]
+    torch.testing.assert_close(xt, alpha * x0 + sigma * eps)
+    torch.testing.assert_close(fed, 1000 * t)
+    torch.testing.assert_close(loss, (out - target).square().mean((1, 2, 3)))
+
+
+@pytest.mark.parametrize("family", FAMILY_ROLES)
+def test_sampling_draws_from_streams_that_training_never_touches(family, monkeypatch) -> None:
+    real, streams = randomness.generator, set()
+
+    def recorded(seed: int, stream: int, step: int = 0, slot: int = 0):
+        streams.add(int(stream))
+        return real(seed, stream, step, slot)
+
+    for module in (randomness, diffusion):
+        monkeypatch.setattr(module, "generator", recorded)
+    options = {"vae": {"pixels": "sample"}, "autoregressive": {}, "diffusion": {"path": "cosine", "prediction": "v"}}
+    cell = make_cell(family, ("vit",) * len(FAMILY_ROLES[family]), SPEC, **options[family])
+    cell.loss(some_batch(2, SPEC), draw_of(2))
+    training = streams.copy()
+    streams.clear()
+    cell.sample(2, chunk_size=2, **({"steps": 2, "scheduler": "ddpm"} if family == "diffusion" else {}))
+    assert training
+    assert max(training) < Stream.SAMPLE <= min(streams)
