@@ -20,8 +20,8 @@ from genvision.spec import ImageSpec
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "SIZES.md"
 COLUMNS = ("size", "family", "images", "backbone", "parameters", "MACs per image", "activations", "checkpointed")
 GARMENT, THUMBNAIL, PICTURE = ImageSpec(1, 28, 28, 10), ImageSpec(3, 32, 32, 10), ImageSpec(3, 64, 64, 10)
-LATENT, CODES = ImageSpec(4, 32, 32, 1000), ImageSpec(1, 32, 32, 1000, levels=1024)
-CODEC = ["family.downsample=8", "family.latent_channels=4"]
+LATENT, CODES = ImageSpec(4, 32, 32, 1000), ImageSpec(1, 32, 32, 1000, levels=1024, ordinal=False)
+CODEC = ["family.downsample=8", "family.latent_channels=4", "family.top_channels=0"]
 # what a size is meant for: family -> the images and the options that go with them
 MEANT_FOR = {
     "tiny": dict.fromkeys(FAMILY_ROLES, (GARMENT, [])),

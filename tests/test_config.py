@@ -83,8 +83,6 @@ def test_every_shipped_file_says_at_its_head_what_it_is(path):
 def test_size_files_hold_every_role_and_trunk_and_nothing_else(size):
     layer = read_file(CONFIG_DIR / "size" / f"{size}.yaml", size)
     served = {(role, trunk) for trunk, roles in TRUNK_ROLES.items() for role in roles}
-    if size.endswith("-64"):
-        served.remove(("predictor", "mixer"))  # refused by its number of weights
     assert {tuple(key.split(".")[:2]) for key in layer} == served
     for key in layer:
         role, trunk, option = key.split(".")
