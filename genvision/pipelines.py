@@ -65,7 +65,7 @@ class ImageGenerationPipeline(DiffusionPipeline):
         networks = {"encoder": encoder, "decoder": decoder, "denoiser": denoiser, "predictor": predictor}
         self.register_modules(**networks)
         self.register_to_config(family=family, options=options, spec=spec, sampling=sampling, codec=codec)
-        image, typed = ImageSpec(**spec), FAMILY_CONFIGS[family](**options)
+        image, typed = ImageSpec(**spec), family_config(family, options)
         wrapped = make_codec(_autoencoder(networks, image, codec), image, codec["state"]) if codec else None
         self.generator: Family = FAMILIES[family].variant(typed)(image, networks, typed, wrapped)
         self.generator.eval()
@@ -149,9 +149,14 @@ class ImageGenerationPipeline(DiffusionPipeline):
         return GeneratedImages(images if output_type == "pt" else [to_pil(image) for image in images], nats)
 
 
+def family_config(family: str, options: dict) -> Any:
+    """The options of a family as JSON brings them: its tuples come as lists."""
+    return FAMILY_CONFIGS[family](**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+
+
 def _autoencoder(networks: dict, image: ImageSpec, codec: dict) -> Autoencoder:
     """The frozen autoencoder of an exported generator of codes."""
-    options = FAMILY_CONFIGS["vae"](**codec["options"])
+    options = family_config("vae", codec["options"])
     return FAMILIES["vae"].variant(options)(image._replace(classes=codec["classes"]), networks, options)
 
 

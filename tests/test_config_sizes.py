@@ -20,7 +20,7 @@ RANGES = {  # parameters in millions
     "small": (1.15, 1.45),
     "base": (9, 11),
     "large": (55, 59),
-    "small-64": (2.9, 3.2),
+    "small-64": (2.9, 3.3),
     "base-64": (28, 32),
     "large-64": (263, 278),
     "small-latent": (31, 34),
@@ -28,7 +28,7 @@ RANGES = {  # parameters in millions
     "large-latent": (428, 461),
     "xlarge-latent": (639, 687),
 }
-TINY = {"tiny": 0.1, "tiny-64": 1, "tiny-latent": 6}
+TINY = {"tiny": 0.2, "tiny-64": 1.6, "tiny-latent": 6}
 
 
 def parameters(family, size, backbone, spec=None):

@@ -213,7 +213,7 @@ def test_a_tokenizer_says_how_much_of_its_codebook_it_uses_and_what_its_samples_
     said = genvision("sample", folder.path, "--num-images", 2, "--out", tmp_path / "out")
     assert said.code == 0 and "codes are drawn uniformly" in said.out
     said = genvision("nll", folder.path)
-    assert said.code == 2 and "family=vae has no likelihood here" in said.error
+    assert said.code == 2 and "family=vae has no bits/dim of pixels" in said.error
     again = train(pictures, tmp_path, *words[:-1], "run.name=again", f"train.init_from={folder.path}")
     assert again.code == 0 and "resized 0, left 0" in again.out
 
@@ -242,7 +242,7 @@ def test_validation_is_the_averaged_weights_under_the_same_noise_every_time(trai
     assert metrics(folder)[-1]["validation_loss"] == pytest.approx(expected, rel=1e-5)
     channels = {"": config.family.latent_channels, "top_": config.family.top_channels}
     per_channel = {f"{prefix}kl_nats_{channel:02d}" for prefix, n in channels.items() for channel in range(n)}
-    assert set(told) == {"active_units", "top_active_units"} | per_channel
+    assert set(told) == {"active_units", "top_active_units", "psnr_db"} | per_channel
     assert {name: metrics(folder)[-1][name] for name in told} == pytest.approx(told, rel=1e-4)
     assert read_record(folder.result)["validation"] == pytest.approx({"validation_loss": expected, **told}, rel=1e-4)
     assert all(name not in line for name in told for line in metrics(folder)[:-1])
