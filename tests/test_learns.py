@@ -10,7 +10,7 @@ from genvision.spec import ImageSpec
 
 SPEC = ImageSpec(1, 8, 8, classes=4)
 STEPS = 100
-SHARE_LEFT = {"vae": 0.6, "autoregressive": 0.5, "diffusion": 0.6}  # of the loss; chance and noise leave the rest
+SHARE_LEFT = {"vae": 0.7, "autoregressive": 0.5, "diffusion": 0.6}  # of the loss; chance and noise leave the rest
 
 
 def four_images() -> Batch:

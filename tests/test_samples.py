@@ -90,7 +90,7 @@ def test_trajectory_goes_from_noise_to_the_sample(trained, tmp_path, monkeypatch
     [
         ("completion.py", "vae", "is of family=vae: only an autoregressive one completes images"),
         ("interpolation.py", "diffusion", "is of family=diffusion: only a vae has latents to walk between"),
-        ("trajectory.py", "vae", "is of family=vae: only a diffusion goes from noise to image"),
+        ("trajectory.py", "vae", "is of family=vae: only a diffusion one goes from noise to image"),
     ],
 )
 def test_a_run_that_a_script_cannot_use_is_one_line(trained, tmp_path, monkeypatch, capsys, name, family, message):
