@@ -11,6 +11,7 @@ from genvision.config.schema import Config
 from genvision.config.trunks import TRUNK_ROLES
 from genvision.errors import ConfigError
 from genvision.families import FAMILIES, Family
+from genvision.families.codec import Codec
 from genvision.layers.masked import count_parameters
 from genvision.networks import NETWORKS
 from genvision.networks.network import grid_of
@@ -24,17 +25,24 @@ class Cost(NamedTuple):
     macs_per_image: int
 
 
-def build(config: Config, spec: ImageSpec) -> Family:
+def build(config: Config, spec: ImageSpec, codec: Codec | None = None) -> Family:
     """The family of a resolved configuration on images of this geometry, freshly initialised from `train.seed`.
 
-    Raises ConfigError, naming the trunks that can, where a trunk cannot serve its role or the images do not fit.
+    codec  what the images become before the networks see them; None: they stay pixels
+    Raises ConfigError, naming what can, where a trunk cannot serve its role, the images do not fit, or the codec's codes
+    are not what the family generates.
     """
-    family = FAMILIES[config.family.name]
-    options = family.network_options(config)
+    family = FAMILIES[config.family.name].variant(config.family)
+    if codec and family.codes not in codec.kinds:
+        raise ConfigError(
+            f"codec.run={config.codec.run}: its codes are {codec.kinds[0]}, family={config.family.name} generates "
+            f"{family.codes or 'pixels'}; values are for diffusion, tokens (of vq or fsq) for autoregressive"
+        )
+    options, coded = family.network_options(config), codec.spec if codec else spec
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.train.seed)
-        networks = {role: _network(role, getattr(config, role).trunk, spec, options[role]) for role in family.roles}
-    return family(spec, networks, config.family)
+        networks = {role: _network(role, getattr(config, role).trunk, coded, options[role]) for role in family.roles}
+    return family(spec, networks, config.family, codec)
 
 
 def _network(role: str, trunk: dict, spec: ImageSpec, options: dict) -> torch.nn.Module:
@@ -46,7 +54,7 @@ def _network(role: str, trunk: dict, spec: ImageSpec, options: dict) -> torch.nn
 
 def grids(config: Config, spec: ImageSpec) -> dict[str, tuple[int, int]]:
     """(h, w) tokens on which each role's trunk works."""
-    family = FAMILIES[config.family.name]
+    family = FAMILIES[config.family.name].variant(config.family)
     return {role: grid_of(spec, options.get("patch", 1)) for role, options in family.network_options(config).items()}
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from genvision import commands
-from genvision.errors import ConfigError, GenvisionError
+from genvision.errors import ConfigError, GenvisionError, one_line
 
 EXIT_OUT_OF_MEMORY = 7
 EXIT_INTERRUPTED = 143
@@ -53,7 +54,7 @@ def _fail(message: str, code: int, debug: bool) -> int:
         import traceback
 
         traceback.print_exc()
-    print(f"genvision: error: {' '.join(message.split())}", file=sys.stderr)
+    print(one_line(message), file=sys.stderr)
     return code
 
 
@@ -118,7 +119,8 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
     """score a run, a folder of PNGs or an NPZ"""
     parser.set_defaults(run=commands.score)
     parser.add_argument("source", type=Path, metavar="RUN|FOLDER|FILE.npz")
-    parser.add_argument("--reference", required=True, metavar="NAME[:split]|folder:PATH")
+    parser.add_argument("--reference", metavar="NAME[:split]|folder:PATH")
+    parser.add_argument("--reconstruct", action="store_true", help="a vae: what comes back of its own test split")
     parser.add_argument("--num-images", type=_count, help="how many must be there; a run draws so many")
     parser.add_argument("--extractor", default="inception", help="inception (FID) or efficientnet-lite0")
     parser.add_argument("--extractor-weights", metavar="FILE")
@@ -133,6 +135,7 @@ def _nll_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", type=Path, metavar="RUN")
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"))
     parser.add_argument("--num-images", type=_count, help="the first so many; all by default")
+    parser.add_argument("--bound", type=_bound, metavar="elbo|iwae:K", help="of a vae; K samples make it tighter")
     parser.add_argument("--steps", type=_count, help="of the ODE behind an estimate")
     parser.add_argument("--probes", type=_count, help="random probes of its divergence")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -176,6 +179,12 @@ def _seed(text: str) -> int:
     if not text.isdigit() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^63 - 1")
     return int(text)
+
+
+def _bound(text: str) -> str:
+    if not re.fullmatch(r"elbo|iwae:[1-9][0-9]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither elbo nor iwae:K, such as iwae:64")
+    return text
 
 
 def _count(text: str) -> int:

@@ -48,19 +48,17 @@ def sample(args: argparse.Namespace) -> None:
 
 
 def score(args: argparse.Namespace) -> None:
-    """Score a run, a folder of PNGs or an NPZ against a reference."""
+    """Score a run, a folder of PNGs or an NPZ against a reference, or a run's reconstructions of its test split."""
+    if args.reconstruct == bool(args.reference):
+        raise ConfigError("give --reference NAME[:split], or --reconstruct to compare a vae with its own test split")
     _check_torchvision()
-    from genvision.score_command import score_source
+    from genvision.score_command import score_run_reconstructions, score_source
 
-    report = score_source(
-        args.source,
-        reference=args.reference,
-        num_images=args.num_images,
-        extractor=args.extractor,
-        weights=args.extractor_weights,
-        seed=args.seed,
-        **_sampler_options(args),
-    )
+    asked = {"num_images": args.num_images, "extractor": args.extractor, "weights": args.extractor_weights}
+    if args.reconstruct:
+        report = score_run_reconstructions(args.source, **asked)
+    else:
+        report = score_source(args.source, reference=args.reference, seed=args.seed, **asked, **_sampler_options(args))
     _print_metrics(report)
     _write_json(args.json, report)
 
@@ -70,10 +68,10 @@ def nll(args: argparse.Namespace) -> None:
     _check_torchvision()
     from genvision.score_command import run_likelihood
 
-    options = {"steps": args.steps, "probes": args.probes}
+    options = {"bound": args.bound, "steps": args.steps, "probes": args.probes}
     bits = run_likelihood(args.run_folder, args.split, args.num_images, **options)
     meaning = {"exact": "exact", "bound": "upper bound", "estimate": "estimate"}[bits["kind"]]
-    meaning = ", ".join([meaning, *(f"{name} {bits[name]}" for name in options if name in bits)])
+    meaning = ", ".join([meaning, *(f"{name}={bits[name]}" for name in options if name in bits)])
     _say(f"{bits['value']:.4f} bits/dim ({meaning}), {bits['num_images']} images of {bits['data']}:{bits['split']}")
     _write_json(args.json, bits)
 

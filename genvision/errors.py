@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 
 class GenvisionError(Exception):
     """Base of every error that the command line prints as one line; `exit_code` is what the process returns."""
@@ -37,3 +40,17 @@ class StorageError(GenvisionError):
     """Writing or reading failed: disk full, permission, I/O."""
 
     exit_code = 6
+
+
+def one_line(message: str) -> str:
+    """What stderr says of an error."""
+    return f"genvision: error: {' '.join(message.split())}"
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run a script's `main`; an error that a user can meet becomes its line on stderr and its exit code."""
+    try:
+        main()
+    except GenvisionError as error:
+        print(one_line(str(error)), file=sys.stderr)
+        raise SystemExit(error.exit_code) from None

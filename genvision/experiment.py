@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from accelerate import Accelerator
 
 from genvision import data, run_folder
 from genvision.build import build
+from genvision.codecs import fit_codec
 from genvision.config.schema import Config
 from genvision.data import Batches, ImageSet
 from genvision.errors import NonFiniteError
@@ -26,7 +28,7 @@ from genvision.run_folder import RunFolder, agreed, resume_hash
 from genvision.sampling import write_grid, write_images
 from genvision.sampling.write import grid_columns
 from genvision.scoring import Drawn, Scored, draw, reference_set, sampling_protocol, sampling_settings, score_images
-from genvision.spec import Batch, Draw
+from genvision.storage import write_text
 from genvision.training import checkpoint
 from genvision.training.launch import device_name, header, make_accelerator
 from genvision.training.loop import local_windows, train
@@ -34,8 +36,7 @@ from genvision.training.metrics import MetricsLog
 from genvision.training.progress import Progress
 from genvision.training.report import StepReport
 from genvision.training.state import TrainState, make_state
-
-VALIDATION_SEED = 0  # validation draws the same noise at every step and in every run
+from genvision.validation import validate
 
 
 def run(config: Config, *, resume: str | None = None, command: str = "") -> RunFolder:
@@ -79,6 +80,7 @@ class Experiment:
             self.reference = reference_set(config.score.reference, config.data, self.train_set.spec.shape)
         self.held_out = data.load(config.data, "validation") if config.data.validation_fraction else None
         found = checkpoint.resolve(resume, folder.checkpoints) if folder and resume else None
+        self.codec = fit_codec(config, self.train_set, folder)
         self.state = self._make_state(found)
         # a likelihood that takes long is left to `genvision nll`
         self.test_set = data.load(config.data, "test") if self.family.likelihood in QUICK else None
@@ -89,6 +91,8 @@ class Experiment:
         self.folder = folder or agreed(lambda: run_folder.create(config))
         if self.main:
             self.folder.write_config(config)
+            if self.codec:
+                write_text(self.folder.codec, json.dumps(self.codec.state) + "\n")
             self._status("running")
 
     @property
@@ -116,7 +120,7 @@ class Experiment:
 
         numbers: dict[str, float] = {}
         if self.held_out and (due(config.train.validate_every_steps) or last):
-            numbers["validation_loss"] = self.validate(self.held_out)
+            numbers |= self.validate(self.held_out)
         if self.reference and due(config.score.every_steps) and not last:
             scored = self.score(self.draw(config.score.num_images).images)
             numbers |= {key: metric["value"] for key, metric in scored.metrics.items()}
@@ -141,24 +145,20 @@ class Experiment:
         if config.score.num_images:
             outcome.scored = self.score(drawn.images[: config.score.num_images])
         if self.main:
-            outcome.bits_per_dim = bits_per_dim(self.family, self.test_set) if self.test_set else None
+            outcome.bits_per_dim = bits_per_dim(self.family, self.test_set, progress=True) if self.test_set else None
+            outcome.validation = self.validate(self.held_out) if self.held_out else {}
             write_record(self._record("finished", outcome), self.folder.result)
             self._status("finished")
             runs = self.folder.path.parent  # not run.dir: a run may be gone on with from another working folder
             page = build_leaderboard(runs, runs / "leaderboard")
-            self._say(summary(self.folder, config, outcome, page))
+            self._say(summary(self.folder, config, self.family, outcome, page))
         self.accelerator.wait_for_everyone()
 
-    def validate(self, held_out: ImageSet) -> float:
-        """Mean loss of the averaged weights on the held-out images, under the same noise every time."""
-        device = self.accelerator.device
-        n, losses = min(self.config.train.validation_images, len(held_out)), []
-        with torch.no_grad(), self.accelerator.autocast():
-            for slots in torch.arange(n).split(self.config.sample.chunk_size):
-                labels = None if held_out.labels is None else held_out.labels[slots].to(device)
-                batch = Batch(held_out.images[slots].to(device), labels)
-                losses.append(self.family.loss(batch, Draw(VALIDATION_SEED, 0, slots.to(device)))["loss"])
-        return torch.cat(losses).mean().item()
+    def validate(self, held_out: ImageSet) -> dict[str, float]:
+        """What the averaged weights make of the held-out images."""
+        limit, batch_size = self.config.train.validation_images, self.config.sample.chunk_size
+        with self.accelerator.autocast():
+            return validate(self.family, held_out, limit=limit, batch_size=batch_size)
 
     def draw(self, n: int) -> Drawn:
         """n images of the averaged weights, under the run's sampling seed, on every process."""
@@ -209,7 +209,7 @@ class Experiment:
     def _make_state(self, found: Path | None) -> TrainState:
         """From the checkpoint that was found; else from train.init_from, or from scratch."""
         config = self.config
-        family = build(config, self.train_set.spec)
+        family = build(config, self.train_set.spec, self.codec)
         if config.train.init_from and not found:
             self._say(f"{config.train.init_from}: {initialise(family, config.train.init_from)}")
         state = make_state(family, config, self.accelerator)

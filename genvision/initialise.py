@@ -15,7 +15,7 @@ POSITION = "position.table"
 
 
 class Initialised(NamedTuple):
-    """Names of the parameters that were copied, resized, and left as they were."""
+    """Names of the parameters and kept buffers, such as codebooks, that were copied, resized, and left as they were."""
 
     loaded: list[str]
     resized: list[str]
@@ -29,15 +29,15 @@ class Initialised(NamedTuple):
 @torch.no_grad()
 def initialise(family: Family, source: str) -> Initialised:
     """Copy the weights of a run, checkpoint, exported model or Hub id into `family`, by name. Raises RunError."""
-    given = dict(load(source).generator.named_parameters())
+    given = load(source).generator.state_dict()
     outcome = Initialised([], [], [])
-    for name, parameter in family.named_parameters():
+    for name, tensor in family.state_dict().items():
         value = given.get(name)
-        if value is not None and value.shape == parameter.shape:
-            parameter.copy_(value)
+        if value is not None and value.shape == tensor.shape:
+            tensor.copy_(value)
             outcome.loaded.append(name)
-        elif value is not None and name.endswith(POSITION) and value.shape[-1] == parameter.shape[-1]:
-            parameter.copy_(resize_positions(value, parameter.shape[:2]))
+        elif value is not None and name.endswith(POSITION) and value.shape[-1] == tensor.shape[-1]:
+            tensor.copy_(resize_positions(value, tensor.shape[:2]))
             outcome.resized.append(name)
         else:
             outcome.left.append(name)

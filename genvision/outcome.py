@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from genvision.build import cost
 from genvision.config import config_hash
 from genvision.config.schema import Config
 from genvision.evaluation.record import Record, build_record
+from genvision.families.base import Family
 from genvision.run_folder import RunFolder
 from genvision.scoring import Scored
 from genvision.training.state import TrainState
@@ -32,6 +34,7 @@ class Outcome:
     sample_seconds: float | None = None
     sampled_images: int | None = None
     bits_per_dim: dict[str, Any] | None = None
+    validation: dict[str, float] = field(default_factory=dict)
 
 
 def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: Any) -> Record:
@@ -40,7 +43,7 @@ def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: An
     facts  run, status, reason, dataset_sha256, device, processes, precision, command
     """
     family = state.family
-    costs = cost(config, family.spec)
+    costs = cost(config, family.codec.spec)
     evaluations = family.network_evaluations(**{name: getattr(config.sample, name) for name in family.sample_options})
     backbones = {f"{role}_backbone": getattr(config, role).backbone for role in family.roles}
     mixed = backbones if len(set(backbones.values())) > 1 else {}
@@ -67,15 +70,20 @@ def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: An
         protocol=scored.protocol if scored else None,
         metrics=scored.metrics if scored else None,
         bits_per_dim=outcome.bits_per_dim,
+        validation=outcome.validation or None,
         grid=outcome.grid,
-        note=None if scored or facts["status"] != "finished" else unscored_note(evaluations),
+        note="; ".join(notes(family, evaluations, scored)) or None if facts["status"] == "finished" else None,
         **facts,
     )
 
 
-def unscored_note(evaluations: int) -> str:
-    """Why a finished run has no score."""
-    return f"not scored (score.num_images=0); one image takes {evaluations} network evaluations"
+def notes(family: Family, evaluations: int, scored: Scored | None) -> Iterator[str]:
+    """What a reader of a finished run's record must know: why it has no score, what its samples are."""
+    if not scored:
+        passes = "one network evaluation" if evaluations == 1 else f"{evaluations} network evaluations"
+        yield f"not scored (score.num_images=0); an image takes {passes}"
+    if family.caveat:
+        yield family.caveat
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
@@ -93,13 +101,16 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def summary(folder: RunFolder, config: Config, outcome: Outcome, page: Path) -> str:
-    """The last lines of a run: its score, and where everything is."""
+def summary(folder: RunFolder, config: Config, family: Family, outcome: Outcome, page: Path) -> str:
+    """The last lines of a run: its score, what its family says of itself, and where everything is."""
     lines = []
     if outcome.scored:
         lines.append("  ".join(f"{m['name']} {m['value']:.4g}" for m in outcome.scored.metrics.values()))
     if bits := outcome.bits_per_dim:
         lines.append(f"bits/dim {bits['value']:.4f} ({bits['kind']}, {bits['num_images']} {bits['split']} images)")
+    if told := [f"{name} {outcome.validation[name]:.4g}" for name in family.headline if name in outcome.validation]:
+        lines.append("  ".join(told))
+    lines += [f"note: {family.caveat}"] if family.caveat else []
     lines += [
         f"samples      {folder.path / (outcome.grid or '')}",
         f"model        {folder.model}  (EMA weights)",

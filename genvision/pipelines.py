@@ -18,6 +18,8 @@ from safetensors import SafetensorError
 from genvision.config.schema import FAMILY_CONFIGS
 from genvision.errors import ConfigError, RunError, StorageError
 from genvision.families import FAMILIES, Family
+from genvision.families.autoencoder import Autoencoder
+from genvision.families.latent_codec import AutoencoderCodec, make_codec
 from genvision.networks import NETWORKS
 from genvision.sampling.draw import draw_images
 from genvision.spec import ImageSpec
@@ -34,6 +36,7 @@ class ImageGenerationPipeline(DiffusionPipeline):
     options     the family's configuration
     spec        fields of ImageSpec
     sampling    defaults of a call: chunk_size, precision and the options of the family's sampler
+    codec       of a generator of codes: options and state of the autoencoder, whose networks are encoder and decoder
     """
 
     _optional_components = ("encoder", "decoder", "denoiser", "predictor")
@@ -48,20 +51,28 @@ class ImageGenerationPipeline(DiffusionPipeline):
         options: dict = NOTHING,
         spec: dict = NOTHING,
         sampling: dict = NOTHING,
+        codec: dict = NOTHING,
     ) -> None:
         super().__init__()
         networks = {"encoder": encoder, "decoder": decoder, "denoiser": denoiser, "predictor": predictor}
         self.register_modules(**networks)
-        self.register_to_config(family=family, options=options, spec=spec, sampling=sampling)
-        self.generator: Family = FAMILIES[family](ImageSpec(**spec), networks, FAMILY_CONFIGS[family](**options))
+        self.register_to_config(family=family, options=options, spec=spec, sampling=sampling, codec=codec)
+        image, typed = ImageSpec(**spec), FAMILY_CONFIGS[family](**options)
+        wrapped = make_codec(_autoencoder(networks, image, codec), image, codec["state"]) if codec else None
+        self.generator: Family = FAMILIES[family].variant(typed)(image, networks, typed, wrapped)
         self.generator.eval()
 
     @classmethod
     def from_family(cls, family: Family, sampling: dict) -> ImageGenerationPipeline:
         """Wrap a family that is at hand; its weights are shared, not copied."""
-        networks = {role: getattr(family, role) for role in family.roles}
+        networks, codec = {role: getattr(family, role) for role in family.roles}, {}
+        if isinstance(family.codec, AutoencoderCodec):
+            vae = family.codec.vae
+            networks |= {"encoder": vae.encoder, "decoder": vae.decoder}
+            codec = {"options": asdict(vae.options), "classes": vae.spec.classes, "state": family.codec.state}
         return cls(
             **networks,
+            codec=codec,
             family=family.options.name,
             options=asdict(family.options),
             spec=family.spec._asdict(),
@@ -77,9 +88,11 @@ class ImageGenerationPipeline(DiffusionPipeline):
         """
         folder = _local_folder(pretrained_model_name_or_path, hub)
         index = _read_index(folder)
-        networks = {role: _load_network(folder, role) for role in FAMILIES[index["family"]].roles}
+        roles = (*FAMILIES[index["family"]].roles, *(FAMILIES["vae"].roles if index.get("codec") else ()))
+        networks = {role: _load_network(folder, role) for role in roles}
+        options = {key: index[key] for key in ("family", "options", "spec", "sampling", "codec") if key in index}
         try:
-            return cls(**networks, **{key: index[key] for key in ("family", "options", "spec", "sampling")})
+            return cls(**networks, **options)
         except (TypeError, KeyError, ConfigError) as error:
             raise RunError(f"{folder}/model_index.json: its options do not fit this genvision ({error})") from error
 
@@ -117,6 +130,12 @@ class ImageGenerationPipeline(DiffusionPipeline):
         settings = {**self.config.sampling, **options} | ({} if guide is None else {"guide": guide.generator})
         images = draw_images(self.generator, num_images, labels=given, seed=seed, progress=progress, **settings)
         return ImagePipelineOutput(images=images if output_type == "pt" else [to_pil(image) for image in images])
+
+
+def _autoencoder(networks: dict, image: ImageSpec, codec: dict) -> Autoencoder:
+    """The frozen autoencoder of an exported generator of codes."""
+    options = FAMILY_CONFIGS["vae"](**codec["options"])
+    return FAMILIES["vae"].variant(options)(image._replace(classes=codec["classes"]), networks, options)
 
 
 def to_pil(image: torch.Tensor) -> Image.Image:

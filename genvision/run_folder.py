@@ -46,6 +46,10 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def codec(self) -> Path:
+        return self.path / "codec.json"
+
+    @property
     def samples(self) -> Path:
         return self.path / "samples"
 
@@ -139,12 +143,16 @@ def resumed(config: Config, resume: str | None) -> tuple[RunFolder | None, Confi
 
 
 def resume_hash(config: Config) -> str:
-    """What a checkpoint must share with the run that loads it: everything but the budget, the sampling, the score."""
+    """What a checkpoint must share with the run that loads it.
+
+    Everything but the budget, the sampling, the score, and switches that save memory or time at the same numbers.
+    """
     return config_hash(_what_trains(config))
 
 
 def _what_trains(config: Config) -> Config:
-    train = dataclasses.replace(config.train, steps=None, images=None, minutes=None, init_from=None)
+    free = {"steps": None, "images": None, "minutes": None, "init_from": None}
+    train = dataclasses.replace(config.train, **free, gradient_checkpointing=False, compile=False)
     return dataclasses.replace(config, train=train, sample=SampleConfig(), score=ScoreConfig())
 
 

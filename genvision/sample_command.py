@@ -33,8 +33,9 @@ def sample_to(
     images = draw_images(family, num_images, labels=used, seed=seed, progress=True, **settings)
     if state.is_main_process:
         write_images(images, out, labels=used)
+    caveat = f" ({family.caveat})" if family.caveat else ""
     guide = f", guided by {options['guide']}" if options.get("guide") else ""
-    return f"{out}: {num_images} images from the EMA weights of {source}, seed {seed}{guide}"
+    return f"{out}: {num_images} images from the EMA weights of {source}, seed {seed}{guide}{caveat}"
 
 
 def parse_labels(text: str | None, n: int) -> list[int] | None:

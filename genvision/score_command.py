@@ -18,7 +18,14 @@ from genvision.evaluation.likelihood import bits_per_dim
 from genvision.loading import asked, load
 from genvision.run_folder import RunFolder
 from genvision.sampling import processes
-from genvision.scoring import as_json, draw, reference_set, sampling_protocol, score_images
+from genvision.scoring import (
+    as_json,
+    draw,
+    reference_set,
+    sampling_protocol,
+    score_images,
+    score_reconstructions,
+)
 
 
 def score_source(
@@ -61,6 +68,21 @@ def score_source(
     return as_json(scored)
 
 
+def score_run_reconstructions(
+    run: Path, *, num_images: int | None, extractor: str, weights: str | None
+) -> dict[str, Any]:
+    """The report of `genvision score RUN --reconstruct`: of the test split of the set that the run was trained on."""
+    require_extractor(extractor, weights)
+    config = RunFolder(run).read_config()
+    family = load(run).to(processes().device).generator
+    real = data.load(config.data, "test")
+    size, ema = config.sample.chunk_size, config.ema.decay
+    scored = score_reconstructions(
+        family, real, num_images, batch_size=size, extractor=extractor, weights=weights, ema=ema
+    )
+    return as_json(scored)
+
+
 def _unnamed(reference: str, images: torch.Tensor) -> DataConfig:
     """The data of images that were drawn elsewhere. A folder of references takes their size: it has none of its own."""
     plain = DataConfig(labels=False, validation_fraction=0.0, download=False)
@@ -76,11 +98,13 @@ def run_likelihood(run: Path, split: Split, limit: int | None, **options: Any) -
     Raises ConfigError where the family has no likelihood, or none that takes such an option.
     """
     config = RunFolder(run).read_config()
-    family = load(run).to(processes().device).generator
+    state = processes()
+    family = load(run).to(state.device).generator
     given = {name: value for name, value in options.items() if value is not None}
     if foreign := sorted(given.keys() - family.likelihood_options.keys()):
         raise ConfigError(f"--{foreign[0]} means nothing to the bits/dim of family={config.family.name}; leave it out")
-    bits = bits_per_dim(family, data.load(config.data, split), limit=limit, **given)
+    image_set = data.load(config.data, split)
+    bits = bits_per_dim(family, image_set, limit=limit, progress=state.is_main_process, **given)
     if bits is None:
-        raise ConfigError(f"family={config.family.name} has no likelihood: it generates codes, not pixels")
+        raise ConfigError(f"family={config.family.name} has no bits/dim of pixels: it is about codes")
     return {"data": config.data.name, **bits}

@@ -15,11 +15,13 @@ from genvision import data
 from genvision.config.schema import Config, DataConfig
 from genvision.data import ImageSet
 from genvision.errors import ConfigError
+from genvision.evaluation.batches import batches
 from genvision.evaluation.extractors import make_extractor
-from genvision.evaluation.features import extract, reference_features
+from genvision.evaluation.features import extract, reference_features, reference_subset
 from genvision.evaluation.protocol import build_protocol, protocol_hash
 from genvision.evaluation.scores import score
 from genvision.families.base import Family
+from genvision.probability.units import psnr_db
 from genvision.sampling import draw_images
 
 
@@ -73,18 +75,43 @@ def score_images(
     weights: str | None,
     device: torch.device,
     sampling: Mapping[str, Any] | None = None,
+    reconstruction: Mapping[str, Any] | None = None,
 ) -> Scored:
     """Score images (N,C,H,W) uint8 against all real ones; the protocol names everything that matters."""
     network = make_extractor(extractor, weights, device)
     reference = reference_features(real, network)
     generated = extract(images, network, progress=True)
-    protocol = build_protocol(num_images=len(images), reference=real, extractor=network, sampling=sampling)
+    protocol = build_protocol(
+        num_images=len(images), reference=real, extractor=network, sampling=sampling, reconstruction=reconstruction
+    )
     return Scored(score(generated, reference, metric_name=network.metric_name), protocol)
+
+
+@torch.no_grad()
+def score_reconstructions(
+    family: Family, real: ImageSet, n: int | None, *, batch_size: int, extractor: str, weights: str | None, ema: float
+) -> Scored:
+    """What comes back from the latents of real images: its Frechet distance to them all, and PSNR image by image.
+
+    n  how many, taken by a fixed permutation; None: all. Raises ConfigError where the family has no latents.
+    """
+    chosen = reference_subset(real, n)
+    family.eval()
+    pairs = batches(family, chosen, len(chosen), batch_size)
+    images = torch.cat([family.reconstruct(batch, draw).cpu() for batch, draw in pairs])[: len(chosen)]
+    psnr = psnr_db(images, chosen.images, family.spec.levels)
+    how = {"split": real.split, "ema": ema, "batch_size": batch_size, "pixels": asdict(family.options).get("pixels")}
+    device = next(family.parameters()).device
+    scored = score_images(images, real, extractor=extractor, weights=weights, device=device, reconstruction=how)
+    distance = scored.metrics["frechet"]
+    psnr_metric = {"name": "PSNR (dB)", "value": psnr.mean().item(), "std": psnr.std().item()}
+    return scored._replace(metrics={"frechet": distance | {"name": f"r{distance['name']}"}, "psnr": psnr_metric})
 
 
 def sampling_protocol(settings: Mapping[str, Any], family: Family, *, seed: int, ema: float, labels: str) -> dict:
     """The sampling part of a protocol; other models that took part are named by their weights."""
-    own = {name: settings.get(name) for name in (*family.sample_options, "chunk_size", "precision")}
+    own = {name: settings.get(name) for name in (*family.sample_options, "chunk_size")}
+    own["precision"] = family.sampling_precision(settings["precision"])
     models = {name: weights_hash(settings[name]) for name in family.sample_models if settings.get(name)}
     return {**own, **models, "pixels": asdict(family.options).get("pixels"), "seed": seed, "ema": ema, "labels": labels}
 

@@ -14,6 +14,7 @@ class ImageSpec(NamedTuple):
     channels, height, width  pixels of one image
     classes                  number of labels; 0 means unconditional
     levels                   values a pixel can take: 256 for 8-bit images, fewer for toys
+    ordinal                  whether they are amounts; False: names, such as the codes of a codebook
     """
 
     channels: int
@@ -21,6 +22,7 @@ class ImageSpec(NamedTuple):
     width: int
     classes: int = 0
     levels: int = 256
+    ordinal: bool = True
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import genvision
+from genvision.errors import run_script
 from genvision.sampling import processes, write_grid
 
 
@@ -27,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -7,6 +7,7 @@ import torch
 
 import genvision
 from genvision import data
+from genvision.errors import ConfigError, run_script
 from genvision.run_folder import RunFolder
 from genvision.sampling import processes, write_grid
 from genvision.spec import Draw
@@ -25,6 +26,8 @@ def main() -> None:
     if not state.is_main_process:
         return
     family = genvision.load(args.run).to(state.device).generator
+    if family.options.name != "autoregressive":
+        raise ConfigError(f"{args.run} is of family={family.options.name}: only an autoregressive one completes images")
     real = data.load(RunFolder(args.run).read_config().data, "test")
     images = real.images[: args.columns].repeat(args.rows, 1, 1, 1).to(state.device)
     labels = None if real.labels is None else real.labels[: args.columns].repeat(args.rows).to(state.device)
@@ -36,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

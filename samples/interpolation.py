@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 import genvision
+from genvision.errors import ConfigError, run_script
 from genvision.probability.randomness import Stream, normal
 from genvision.sampling import processes, write_grid
 from genvision.spec import Draw
@@ -24,19 +25,22 @@ def main() -> None:
     if not state.is_main_process:
         return
     family = genvision.load(args.run).to(state.device).generator
+    if family.options.name != "vae":
+        raise ConfigError(f"{args.run} is of family={family.options.name}: only a vae has latents to walk between")
     slots = torch.arange(2 * args.rows, device=state.device)
-    ends = normal(Draw(args.seed, 0, slots), Stream.SAMPLE + Stream.LATENT, *family.latent_shape())
+    ends = normal(Draw(args.seed, 0, slots), Stream.SAMPLE + Stream.LATENT, family.noise_size())
     rows = []
     for row in range(args.rows):
-        angle = torch.linspace(0, torch.pi / 2, args.columns, device=state.device)[:, None, None, None]
-        # on a circle the norm of the latents stays that of the prior; on a straight line it would sag in the middle
-        z = torch.cos(angle) * ends[2 * row] + torch.sin(angle) * ends[2 * row + 1]
+        angle = torch.linspace(0, torch.pi / 2, args.columns, device=state.device)[:, None]
+        # on a circle the norm of the noise stays that of the prior; on a straight line it would sag in the middle
+        noise = torch.cos(angle) * ends[2 * row] + torch.sin(angle) * ends[2 * row + 1]
         classes = family.spec.classes
-        y = torch.full((len(z),), row % classes, device=state.device) if classes else None
+        y = torch.full((len(noise),), row % classes, device=state.device) if classes else None
         with torch.no_grad():
-            rows.append(family.decode(z, y, Draw(args.seed, 0, torch.arange(len(z)))).cpu())
+            latents = family.latents_of(noise, y)
+            rows.append(family.decode(latents, y, Draw(args.seed, 0, torch.arange(len(noise)))).cpu())
     print(write_grid(torch.cat(rows), args.out, columns=args.columns))
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -7,6 +7,7 @@ import torch
 from einops import rearrange
 
 import genvision
+from genvision.errors import ConfigError, run_script
 from genvision.probability.units import to_pixels
 from genvision.sampling import processes, write_grid
 from genvision.spec import Draw
@@ -26,6 +27,10 @@ def main() -> None:
         return
     pipeline = genvision.load(args.run).to(state.device)
     family = pipeline.generator
+    if family.options.name != "diffusion":
+        raise ConfigError(
+            f"{args.run} is of family={family.options.name}: only a diffusion one goes from noise to image"
+        )
     options = {name: pipeline.config.sampling[name] for name in family.sample_options}
     labels = family.check_labels(None, args.rows)
     y = None if labels is None else labels.to(state.device)
@@ -38,4 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

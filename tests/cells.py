@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from genvision.build import build
 from genvision.config.schema import AutoregressiveConfig, Config, DiffusionConfig, NetworkConfig, TrainConfig, VAEConfig
-from genvision.config.trunks import FAMILY_ROLES, TRUNK_CONFIGS, TRUNK_ROLES
+from genvision.config.trunks import ATTENTION_ROLES, FAMILY_ROLES, TRUNK_CONFIGS, TRUNK_ROLES
 from genvision.families import Family
 from genvision.probability.path import HIGHEST, LOWEST, Path, make_path
 from genvision.probability.path import PATHS as PATH_CLASSES
@@ -17,15 +17,22 @@ from genvision.spec import Batch, Draw, ImageSpec
 
 FAMILY_OPTIONS = {
     "vae": VAEConfig(
+        latent="gaussian",
         latent_channels=4,
+        top_channels=5,
         downsample=2,
         likelihood="logistic_mixture",
         mixtures=3,
+        output_scale=None,
         beta=1.0,
         beta_warmup_steps=0,
+        free_bits=0.0,
+        fsq_levels=(5, 3, 2),
+        codebook_size=12,
+        commitment=0.25,
         pixels="mean",
     ),
-    "autoregressive": AutoregressiveConfig(likelihood="categorical", mixtures=3, label_dropout=0.1),
+    "autoregressive": AutoregressiveConfig(likelihood="categorical", mixtures=3, label_dropout=0.1, order="raster"),
     "diffusion": DiffusionConfig(
         path="flow",
         prediction="velocity",
@@ -43,15 +50,19 @@ TINY = {
     "conv": {"width": 16, "depth": 1},
     "unet": {"width": 16, "depth": 1, "head_width": 16},
     "pixelcnn": {"width": 16, "depth": 2},
+    "pixelcnnpp": {"width": 16, "depth": 1, "scales": 2},
     "vit": {"width": 16, "depth": 2, "head_width": 8, "mlp_ratio": 2.0},
     "mixer": {"width": 16, "depth": 2, "channel_ratio": 2.0},
 }
+KINDS = {"window": {"window_size": 3}, "linformer": {"linformer_rank": 3}, "performer": {"performer_features": 8}}
+TINY |= {kind: {**TINY["vit"], "attention": kind, **own} for kind, own in KINDS.items()}  # more trunks, to a test
 MIXED = [("vit", "conv"), ("conv", "mixer"), ("mixer", "vit")]  # encoder and decoder of different backbones
 
 
 def serving(role: str) -> list[str]:
-    """The trunks that can play a role."""
-    return [name for name, roles in TRUNK_ROLES.items() if role in roles]
+    """The trunks that can play a role, a `vit` once for each kind of attention that can."""
+    kinds = {kind: ATTENTION_ROLES[kind] for kind in KINDS}
+    return [name for name, roles in (TRUNK_ROLES | kinds).items() if role in roles]
 
 
 # every supported cell as (family, trunk of each of its roles)
@@ -68,7 +79,8 @@ def cell_config(family: str, trunks: tuple[str, ...], *, seed: int = 0, trunk: d
     """A tiny cell; `trunk` overrides options of every trunk, the other keywords those of the family."""
     roles = {}
     for role, name in zip(FAMILY_ROLES[family], trunks, strict=True):
-        chosen = asdict(TRUNK_CONFIGS[name](**{**TINY[name], **(trunk or {})}))
+        schema = TRUNK_CONFIGS["vit" if name in KINDS else name]
+        chosen = asdict(schema(**{**TINY[name], **(trunk or {})}))
         patch = 2 if role == "denoiser" and name != "unet" else 1
         roles[role] = NetworkConfig(backbone=name, patch=patch, trunk=chosen)
     train = TrainConfig(seed=seed, steps=1)

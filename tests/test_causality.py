@@ -16,12 +16,21 @@ from genvision.spec import ImageSpec
 from genvision.trunks import make_trunk
 
 SIDE = 6
-REACH = {"pixelcnn": {"kernel": 5, "depth": 4}, "vit": {"depth": 1}, "mixer": {"depth": 1}}  # enough to see everything
+REACH = {  # enough to see everything
+    "pixelcnn": {"kernel": 5, "depth": 4},
+    "pixelcnnpp": {"depth": 1, "scales": 3},
+    "vit": {"depth": 1},
+    "performer": {"depth": 1},
+    "mixer": {"depth": 1},
+}
 PREDICTORS = [
     ("pixelcnn", REACH["pixelcnn"]),
     ("pixelcnn", {"kernel": 3, "depth": 7}),
+    *(("pixelcnnpp", {"depth": depth, "scales": scales}) for depth, scales in ((1, 3), (2, 2), (3, 1))),
     *(("vit", {**REACH["vit"], "position": kind}) for kind in ("learned", "sincos", "rotary", "none")),
     ("vit", {"depth": 2, "class_token": True}),
+    ("performer", {**REACH["performer"], "performer_features": 5}),  # chunks that do not divide the tokens
+    ("performer", {"depth": 2, "class_token": True, "position": "rotary", "performer_features": 50}),  # one chunk
     ("mixer", {**REACH["mixer"], "token_ratio": 1.0}),
     ("mixer", {"depth": 2, "token_ratio": 3.0, "position": "learned"}),
 ]
@@ -44,7 +53,7 @@ def noise_image(channels: int) -> Tensor:
 def predictor(trunk: str, options: dict, channels: int = 2):
     """A whole causal predictor in float64 with random weights everywhere, adaLN gates included."""
     spec = ImageSpec(channels, SIDE, SIDE, classes=3)
-    return randomise(make_cell("autoregressive", (trunk,), spec, trunk=options).double(), std=0.3).predictor
+    return randomise(make_cell("autoregressive", (trunk,), spec, trunk=options).double()).predictor
 
 
 def test_every_predicting_trunk_is_covered() -> None:
@@ -64,7 +73,7 @@ def test_predictor_sees_the_whole_past_and_nothing_else(trunk, options, y) -> No
 @pytest.mark.parametrize(("trunk", "options"), PREDICTORS, ids=str)
 def test_causal_trunk_alone_sees_the_whole_past_and_nothing_else(trunk, options) -> None:
     config = predictor(trunk, options).config.trunk_config
-    module = randomise(make_trunk(config, (SIDE, SIDE), causal=True).double(), std=0.3)
+    module = randomise(make_trunk(config, (SIDE, SIDE), causal=True).double())
     h = noise_image(16)
     cond = torch.randn(1, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     out = rearrange(module(rearrange(h, "b d h w -> b h w d"), cond), "b h w d -> b d h w")
@@ -73,7 +82,7 @@ def test_causal_trunk_alone_sees_the_whole_past_and_nothing_else(trunk, options)
     assert (seen[PAST] > 0).all()
 
 
-@pytest.mark.parametrize("trunk", ["vit", "mixer"])
+@pytest.mark.parametrize("trunk", ["vit", "performer", "mixer"])
 def test_the_jacobian_notices_a_trunk_that_is_not_causal(trunk) -> None:
     config = predictor(trunk, REACH[trunk]).config.trunk_config
     module = randomise(make_trunk(config, (SIDE, SIDE)).double(), std=0.3)

@@ -15,6 +15,7 @@ from runs import TINY, fresh_launch, genvision, pictures, train, trained, tree, 
 from genvision import __version__, build, cli, data, load
 from genvision.config import load_config
 from genvision.evaluation.record import read_record
+from genvision.spec import Batch, Draw
 
 OFFLINE = ("--extractor", "efficientnet-lite0")
 
@@ -61,7 +62,8 @@ def test_an_unknown_command_lists_those_that_exist():
         (["sample", "run", "--out", "x", "--num-images", "1.5"], "'1.5' is not a whole number"),
         (["sample", "run", "--out", "x", "--seed", "-1"], "--seed"),
         (["sample", "run", "--out", "x", "--seed", str(2**63)], "is not a whole number from 0 to 2^63 - 1"),
-        (["score", "run"], "the following arguments are required: --reference"),
+        (["score", "run"], "give --reference NAME[:split], or --reconstruct"),
+        (["score", "run", "--reconstruct", "--reference", "mnist"], "give --reference NAME[:split], or --reconstruct"),
         (["nll", "run", "--split", "all"], "invalid choice: 'all'"),
         (["leaderboard", "burn", "runs"], "invalid choice: 'burn'"),
         (["data", "show"], "genvision data show needs a set"),
@@ -194,7 +196,7 @@ def test_sample_writes_what_the_pipeline_draws(trained, tmp_path):
     ("family", "words", "code", "message"),
     [
         ("vae", ["--steps", "3"], 2, "--steps means nothing to family=vae; leave it out"),
-        ("autoregressive", ["--guidance", "2"], 2, "--guidance means nothing to family=autoregressive"),
+        ("autoregressive", ["--steps", "2"], 2, "--steps means nothing to family=autoregressive"),
         ("diffusion", ["--scheduler", "ddim"], 2, "sample.scheduler=ddim cannot serve family.path=flow"),
         ("diffusion", ["--steps", "1001"], 2, "sample.steps=1001 must be a number from 1 to 1000"),
         ("vae", ["--labels", "zero"], 2, "--labels zero: write whole numbers separated by commas"),
@@ -251,6 +253,30 @@ def test_scores_are_of_whole_sets_of_lossless_images(pictures, tmp_path):
     assert said.code == 3 and "data.download=true" in said.error
 
 
+def test_reconstructions_are_scored_against_the_images_they_are_of(trained, tmp_path, monkeypatch):
+    folder, report = trained("vae"), tmp_path / "report.json"
+    said = genvision("score", folder.path, "--reconstruct", *OFFLINE, "--json", report)
+    assert said.code == 0, said.err
+    told = json.loads(report.read_text())
+    real = data.load(folder.read_config().data, "test")
+    family = load(folder.path).generator
+    with torch.no_grad():
+        images = family.reconstruct(Batch(real.images, real.labels), Draw(0, 0, torch.arange(10)))
+    mse = (images.double() - real.images.double()).square().mean((1, 2, 3))
+    psnr = 10 * torch.log10(255**2 / mse)
+    assert told["metrics"]["psnr"]["value"] == pytest.approx(psnr.mean().item(), rel=1e-3)
+    assert told["metrics"]["frechet"]["name"] == "rFD-EffNetLite0" and told["metrics"]["frechet"]["value"] > 1
+    assert told["protocol"]["num_images"] == told["protocol"]["reference"]["num_images"] == 10
+    how = {"split": "test", "ema": 0.999, "batch_size": 4, "pixels": "mean"}
+    assert told["protocol"]["reconstruction"] == how and told["protocol_hash"] in said.out
+    monkeypatch.setattr("genvision.families.vae.VAE.reconstruct", lambda self, batch, draw: batch.images)
+    genvision("score", folder.path, "--reconstruct", *OFFLINE, "--num-images", 7, "--json", report)
+    told = json.loads(report.read_text())
+    assert told["metrics"]["psnr"]["value"] == 100 and told["protocol"]["num_images"] == 7
+    said = genvision("score", trained("diffusion").path, "--reconstruct", *OFFLINE)
+    assert said.code == 2 and "family=diffusion has no latents to reconstruct images from" in said.error
+
+
 def test_a_score_finds_its_reference_before_minutes_of_drawing(trained, monkeypatch):
     monkeypatch.setattr("genvision.score_command.draw", lambda *_: pytest.fail("drew images first"))
     words = ("score", trained("vae").path, *OFFLINE)
@@ -260,7 +286,7 @@ def test_a_score_finds_its_reference_before_minutes_of_drawing(trained, monkeypa
     assert said.code == 2 and "--num-images is needed" in said.error
 
 
-@pytest.mark.parametrize(("family", "meaning"), [("vae", "upper bound"), ("autoregressive", "exact")])
+@pytest.mark.parametrize(("family", "meaning"), [("vae", "upper bound, bound=elbo"), ("autoregressive", "exact")])
 def test_nll_is_the_number_of_the_record(trained, tmp_path, family, meaning):
     folder = trained(family)
     said = genvision("nll", folder.path, "--json", tmp_path / "nll.json")
@@ -271,10 +297,38 @@ def test_nll_is_the_number_of_the_record(trained, tmp_path, family, meaning):
     assert said.code == 0 and said.out.endswith(f"({meaning}), 2 images of folder:validation\n")
 
 
+def test_more_importance_samples_make_the_bound_tighter_and_its_name_says_how_many(trained, tmp_path):
+    folder, found = trained("vae"), []
+    for name in ("elbo", "iwae:1", "iwae:16"):
+        said = genvision("nll", folder.path, "--bound", name, "--json", tmp_path / "nll.json")
+        assert said.out.endswith(f" bits/dim (upper bound, bound={name}), 10 images of folder:test\n"), said
+        found.append(json.loads((tmp_path / "nll.json").read_text()))
+    assert [(bits["kind"], bits["bound"]) for bits in found] == [
+        ("bound", "elbo"),
+        ("bound", "iwae:1"),
+        ("bound", "iwae:16"),
+    ]
+    elbo, one, many = (bits["value"] for bits in found)
+    assert many < one and abs(elbo - one) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("family", "bound", "message"),
+    [
+        ("vae", "elbow", "'elbow' is neither elbo nor iwae:K, such as iwae:64"),
+        ("vae", "iwae:0", "'iwae:0' is neither elbo nor iwae:K"),
+        ("autoregressive", "iwae:4", "--bound means nothing to the bits/dim of family=autoregressive"),
+    ],
+)
+def test_a_bound_that_cannot_be_had_is_refused(trained, family, bound, message):
+    said = genvision("nll", trained(family).path, "--bound", bound)
+    assert said.code == 2 and message in said.error
+
+
 def test_a_family_without_likelihood_says_so(trained, monkeypatch):
     monkeypatch.setattr("genvision.families.diffusion.Diffusion.likelihood", None)
     said = genvision("nll", trained("diffusion").path)
-    assert said.code == 2 and "family=diffusion has no likelihood: it generates codes" in said.error
+    assert said.code == 2 and "family=diffusion has no bits/dim of pixels" in said.error
 
 
 def test_the_leaderboard_is_rebuilt_from_result_files_alone(trained, tmp_path):

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genvision.config import CONFIG_DIR, config_hash, load_config, to_yaml
+from genvision.config import CONFIG_DIR, config_hash, load_config, ranges, to_yaml
 from genvision.config.document import read_file
 from genvision.config.groups import choices
-from genvision.config.ranges import BELOW_ONE, CHANNELS, FINITE, FRACTION, NOT_NEGATIVE, ODD, POSITIVE, leaves, rule_key
+from genvision.config.schema import FAMILY_CONFIGS
 from genvision.config.trunks import BACKBONES, FAMILY_ROLES, TRUNK_CONFIGS, TRUNK_ROLES
 
 FAMILIES, SIZES, SETS = choices("family"), choices("size"), choices("data")
@@ -168,6 +168,33 @@ def test_each_source_wins_over_the_one_before(tmp_path, monkeypatch):
         ("train: {batch_size: 010}", [], "train.batch_size", 10),
         ("", ["train.betas=[0.8, 0.95]"], "train.betas", (0.8, 0.95)),
         ("", ["trunk.multipliers=[1,2]"], "denoiser.trunk.multipliers", [1, 2]),
+        ("", ["backbone=vit"], "denoiser.trunk.window_size", None),
+        ("", ["backbone=vit", "trunk.attention=window"], "denoiser.trunk.window_size", 7),
+        ("", ["backbone=vit", "trunk.attention=window", "trunk.window_size=4"], "denoiser.trunk.window_size", 4),
+        (
+            "backbone: vit\ntrunk: {attention: window, window_size: 4}",
+            ["trunk.window_size=5"],
+            "denoiser.trunk.window_size",
+            5,
+        ),
+        (
+            "backbone: vit\ntrunk: {attention: window, window_size: 4}",
+            ["trunk.attention=performer"],
+            "denoiser.trunk.window_size",
+            None,
+        ),
+        (
+            "backbone: vit\ntrunk: {attention: window, window_size: 4}",
+            ["trunk.attention=performer"],
+            "denoiser.trunk.performer_features",
+            64,
+        ),
+        (
+            "backbone: vit\ntrunk: {attention: window, window_size: 4}",
+            ["trunk.attention=window"],
+            "denoiser.trunk.window_size",
+            4,
+        ),
         ("", ["data.path=null"], "data.path", None),
         ("", ["train={seed: 4, clip_norm: 2}"], "train.seed", 4),
         ("", ["train.seed=1", "train.seed=2"], "train.seed", 2),
@@ -210,22 +237,22 @@ def test_resolved_configs_are_frozen():
 
 
 def test_every_number_has_exactly_one_range():
-    ruled = [key for keys in (POSITIVE, NOT_NEGATIVE, FRACTION, BELOW_ONE, CHANNELS, ODD, FINITE) for key in keys]
+    ruled = [key for keys, _, _ in ranges._RULES for key in keys] + list(ranges.FINITE)
     assert len(ruled) == len(set(ruled))
-    numbers = set()
-    for family, backbone in CELLS:
-        config = load_config(None, [f"family={family}", f"backbone={backbone}"])
-        numbers |= {rule_key(key) for key, value in leaves(config) if _is_numeric(value)}
-    for section in ("data", "train", "run", "sample"):
-        hints = typing.get_type_hints(type(getattr(config, section)))
-        optional = {int, float, tuple[float, float]}
-        numbers |= {f"{section}.{key}" for key, hint in hints.items() if optional & set(typing.get_args(hint))}
+    sections_of_a_run = ("data", "train", "log", "ema", "sample", "score", "run")
+    sections = [(section, type(getattr(load_config(None, []), section))) for section in sections_of_a_run]
+    sections += [("family", schema) for schema in FAMILY_CONFIGS.values()]
+    sections += [("trunk", schema) for schema in TRUNK_CONFIGS.values()]
+    numbers = {"patch"}  # a denoiser's own
+    for section, schema in sections:
+        for key, hint in typing.get_type_hints(schema).items():
+            if _is_numeric(hint):
+                numbers.add(f"{section}.{key}")
     assert numbers == set(ruled)
 
 
-def _is_numeric(value):
-    value = value[0] if isinstance(value, (list, tuple)) else value
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _is_numeric(hint):
+    return hint in (int, float) or any(map(_is_numeric, typing.get_args(hint)))
 
 
 @settings(max_examples=20)

@@ -158,8 +158,36 @@ def test_a_wrong_value_names_its_key_and_what_was_expected(override, expected):
         (["family=vae", "trunk.name=unet"], "trunk.name=unet: cannot serve as encoder; choose one of conv, vit, mixer"),
         (["backbone=vit", "trunk.kernel=3"], "trunk.kernel: trunk vit of the denoiser has no such option"),
         (["family=autoregressive", "trunk.kernel=4"], "trunk.kernel: must be an odd number"),
+        (
+            ["backbone=vit", "trunk.window_size=4"],
+            "trunk.window_size: an option of trunk.attention=window, but the denoiser has full; leave it out",
+        ),
+        (
+            ["backbone=vit", "trunk.attention=performer", "denoiser.trunk.linformer_rank=4"],
+            "denoiser.trunk.linformer_rank: an option of trunk.attention=linformer, but the denoiser has performer",
+        ),
+        (
+            ["backbone=vit", "family=autoregressive", "trunk.attention=linformer"],
+            "trunk.attention=linformer: cannot serve as predictor; choose one of full, performer",
+        ),
+        (["backbone=vit", "trunk.attention=sparse"], "expected one of full, window, linformer, performer, got sparse"),
+        (["backbone=vit", "trunk.attention=window", "trunk.window_size=0"], "trunk.window_size: must be more than 0"),
+        (["trunk.window_size=4"], "trunk.window_size: trunk unet of the denoiser has no such option"),
         (["family=vae", "encoder.patch=2"], "encoder.patch: only a denoiser has a patch; set family.downsample"),
         (["family=vae", "family.path=flow"], "unknown key family.path"),
+        (
+            ["family=vae", "family.latent=vq", "family.beta=2"],
+            "family.beta=2 means nothing with family.latent=vq: it is for gaussian",
+        ),
+        (
+            ["family=vae", "family.codebook_size=64"],
+            "family.codebook_size=64 means nothing with family.latent=gaussian: it is for vq",
+        ),
+        (
+            ["family=vae", "family.output_scale=0.1"],
+            "means nothing with family.likelihood=logistic_mixture: it is for logistic",
+        ),
+        (["family=vae", "family.latent=fsq", "family.fsq_levels=[8,1]"], "family.fsq_levels: must be 2 or more, not 1"),
         (
             ["train.steps=5", "train.images=5"],
             "train.steps: give one of train.steps, train.images, train.minutes; here:",

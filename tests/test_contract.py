@@ -39,6 +39,12 @@ def test_loss_is_finite_per_example_and_moves_every_parameter(family, trunks, cl
     assert still == []
 
 
+@pytest.mark.parametrize("trunks", [trunks for family, trunks in CELLS if family == "diffusion"], ids=str)
+def test_a_denoiser_starts_by_predicting_zero(trunks) -> None:
+    cell = make_cell("diffusion", trunks, ImageSpec(3, 8, 12))
+    assert not cell.denoiser(torch.randn(2, 3, 8, 12), torch.tensor([10.0, 900.0])).any()
+
+
 @every_cell
 @labels_or_none
 def test_labels_steer_the_loss_only_where_there_are_classes(family, trunks, classes) -> None:

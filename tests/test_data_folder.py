@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import shutil
 import struct
 import time
 import zlib
@@ -327,11 +328,15 @@ def test_layouts_that_cannot_be_told_are_refused(tmp_path):
         load(folder(tmp_path / "none"), "train")
     with pytest.raises(DataError, match="no images for the train split"):
         load(folder(tmp_path), "train")
+    fill(tmp_path / "few", 1)
+    with pytest.raises(DataError, match=r"none of 1 falls into the test split, .* divide them into train/ and test/"):
+        load(folder(tmp_path / "few"), "test")
     with pytest.raises(DataError, match=r"data\.path is not given"):
         spec_of(replace(folder(tmp_path), path=None))
     with pytest.raises(ConfigError, match=r"data\.height"):
         load(folder(tmp_path, height=None), "train")
     fill(tmp_path / "test/cat", 2)
+    shutil.rmtree(tmp_path / "few")
     with pytest.raises(DataError, match="no train/"):
         load(folder(tmp_path), "train")
     fill(tmp_path / "train/dog", 2)

@@ -126,7 +126,8 @@ def test_inception_without_weights_or_network_is_one_line_with_the_alternative(n
             check("inception", None)
         line = str(caught.value)
         assert caught.value.exit_code == 3 and "\n" not in line
-        assert "efficientnet-lite0" in line and weights.INCEPTION_FILE in line
+        assert weights.INCEPTION_FILE in line and "score.extractor_weights=, --extractor-weights" in line
+        assert "efficientnet-lite0 works without network (score.extractor=, or --extractor" in line
     status = {entry.name: entry for entry in extractors.available()}
     assert not status["inception"].ready and "no " in status["inception"].reason
     assert status["efficientnet-lite0"].ready

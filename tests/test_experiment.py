@@ -36,8 +36,14 @@ from genvision.experiment import Experiment
 from genvision.families import Diffusion
 from genvision.initialise import initialise, resize_positions
 from genvision.run_folder import RunFolder
+from genvision.spec import Batch, Draw
 
 SCORED = ("score.num_images=40", "score.extractor=efficientnet-lite0")
+EVALUATIONS = {
+    "vae": "one network evaluation",
+    "autoregressive": "64 network evaluations",
+    "diffusion": "3 network evaluations",
+}
 TEST_IMAGES = 10  # of the 60 pictures, by the hash of their paths
 
 
@@ -93,6 +99,7 @@ def test_every_cell_goes_from_configuration_to_leaderboard_row(pictures, tmp_pat
         **{"parameters": cost.parameters, "macs_per_image": cost.macs_per_image, "images_seen": 48, "steps": 6},
         **{"sampled_images": 6, "processes": 1, "precision": "no", "grid": "samples/final.png", "reason": None},
         "network_evaluations_per_image": {"vae": 1, "autoregressive": 64, "diffusion": 3}[family],
+        "note": f"not scored (score.num_images=0); an image takes {EVALUATIONS[family]}",
     }
     assert {key: record[key] for key in expected} == expected
     assert record["command"].startswith("genvision train data=folder:")
@@ -189,6 +196,25 @@ def test_a_set_without_held_out_images_is_trained_all_the_same(pictures, tmp_pat
     assert all("validation_loss" not in line for line in metrics(one_run(tmp_path)))
 
 
+def test_a_tokenizer_says_how_much_of_its_codebook_it_uses_and_what_its_samples_are(pictures, tmp_path):
+    words = ("family=vae", "backbone=convnet", "family.latent=vq", "family.codebook_size=8", "run.name=tokens")
+    said = train(pictures, tmp_path, *words)
+    assert said.code == 0, said.err
+    folder = RunFolder(tmp_path / "tokens")
+    record, told = read_record(folder.result), metrics(folder)[-1]
+    assert record["bits_per_dim"] is None and "codes are drawn uniformly" in record["note"]
+    assert record["validation"]["codebook_usage"] == told["codebook_usage"] in [k / 8 for k in range(1, 9)]
+    assert 1 <= told["codebook_perplexity"] <= 8 * told["codebook_usage"] + 1e-3 and 0 < told["psnr_db"] < 30
+    assert f"codebook_usage {told['codebook_usage']:.4g}  codebook_perplexity " in said.out
+    assert "note: codes are drawn uniformly" in said.out
+    said = genvision("sample", folder.path, "--num-images", 2, "--out", tmp_path / "out")
+    assert said.code == 0 and "codes are drawn uniformly" in said.out
+    said = genvision("nll", folder.path)
+    assert said.code == 2 and "family=vae has no likelihood here" in said.error
+    again = train(pictures, tmp_path, *words[:-1], "run.name=again", f"train.init_from={folder.path}")
+    assert again.code == 0 and "resized 0, left 0" in again.out
+
+
 def test_observing_a_run_does_not_change_it(trained, pictures, tmp_path):
     words = ("log.every_steps=1", "log.grid_every_steps=2", "score.every_steps=2")  # and score.num_images=0
     said = train(pictures, tmp_path, "backbone=vit", *words)
@@ -205,16 +231,23 @@ def test_validation_is_the_averaged_weights_under_the_same_noise_every_time(trai
     config = folder.read_config()
     held_out = data.load(config.data, "validation")
     family = load(folder.path).generator
-    draw = experiment.Draw(0, 0, torch.arange(len(held_out)))
-    batch = experiment.Batch(held_out.images, held_out.labels)
+    draw = Draw(0, 0, torch.arange(len(held_out)))
+    batch = Batch(held_out.images, held_out.labels)
     with torch.no_grad():
         expected = family.loss(batch, draw)["loss"].mean().item()
+        told = family.diagnostics([(batch, draw)])
     assert metrics(folder)[-1]["validation_loss"] == pytest.approx(expected, rel=1e-5)
+    channels = {"": config.family.latent_channels, "top_": config.family.top_channels}
+    per_channel = {f"{prefix}kl_nats_{channel:02d}" for prefix, n in channels.items() for channel in range(n)}
+    assert set(told) == {"active_units", "top_active_units"} | per_channel
+    assert {name: metrics(folder)[-1][name] for name in told} == pytest.approx(told, rel=1e-4)
+    assert read_record(folder.result)["validation"] == pytest.approx({"validation_loss": expected, **told}, rel=1e-4)
+    assert all(name not in line for name in told for line in metrics(folder)[:-1])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, "vae family.latent=vq"])
 def test_an_interrupted_run_goes_on_to_the_same_bytes(pictures, tmp_path, monkeypatch, family):
-    words = (f"family={family}", "backbone=vit", "train.steps=12", "train.save_every_steps=6")
+    words = (*f"family={family}".split(), "backbone=vit", "train.steps=12", "train.save_every_steps=6")
     if family == "diffusion":
         words += ("denoiser.trunk.dropout=0.2", "data.flip=true", "data.crop_padding=1")
     assert train(pictures, tmp_path, *words, "run.name=straight").code == 0

@@ -23,7 +23,9 @@ from genvision.layers.token_mlp import TokenMLP
 from genvision.networks.network import run_trunk
 from genvision.spec import Draw, ImageSpec
 from genvision.trunks import make_trunk
+from genvision.trunks.pixelcnn import GatedLayer
 from genvision.trunks.tokens import shift
+from genvision.trunks.unet import SpatialAttention
 
 WIDTH, HEADS, TOKENS = 24, 3, 10
 POSITIONS = ("none", "learned", "sincos", "rotary")
@@ -78,12 +80,49 @@ def test_block_is_torchs_pre_norm_transformer_layer(causal) -> None:
     torch.testing.assert_close(ours(h, cond), theirs(h, src_mask=mask), rtol=0, atol=1e-6)
 
 
+def test_a_block_is_adaln_zero_by_its_formula() -> None:
+    """Peebles & Xie 2023, section 3.2: shift, scale and gate are a linear map of SiLU(cond)."""
+    block = randomise(Block(WIDTH, nn.Linear(WIDTH, WIDTH), 2 * WIDTH), 0.3).double()
+    h, cond = tokens(), torch.randn(2, WIDTH, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    shift1, scale1, gate1, shift2, scale2, gate2 = block.modulation(F.silu(cond))[:, None].chunk(6, -1)
+    expected = h + gate1 * block.mixing(F.layer_norm(h, (WIDTH,), eps=1e-6) * (1 + scale1) + shift1)
+    expected = expected + gate2 * block.mlp(F.layer_norm(expected, (WIDTH,), eps=1e-6) * (1 + scale2) + shift2)
+    torch.testing.assert_close(block(h, cond), expected)
+
+
+def test_dropout_takes_both_branches_of_a_block_and_the_weights_of_attention() -> None:
+    h, cond = tokens(dtype=torch.float32), torch.randn(2, WIDTH)
+    assert torch.equal(randomise(Block(WIDTH, TokenMLP(TOKENS, 2), WIDTH, dropout=1.0))(h, cond), h)
+    x = torch.randn(2, 8, 5, 6)
+    block = randomise(ResidualBlock(8, 8, WIDTH, dropout=1.0))
+    torch.testing.assert_close(block(x, cond), x + block.conv2.bias[:, None, None])
+    attention = Attention(WIDTH, WIDTH // HEADS, dropout=0.5)
+    assert not torch.equal(attention(h), attention(h))
+    assert torch.equal(attention.eval()(h), attention(h))
+
+
 def test_blocks_start_as_the_identity() -> None:
     h = tokens(dtype=torch.float32)
     cond = torch.randn(2, WIDTH)
     assert torch.equal(Block(WIDTH, TokenMLP(TOKENS, 2), 2 * WIDTH)(h, cond), h)
     x = torch.randn(2, 8, 5, 6)
-    assert torch.equal(ResidualBlock(8, 8, WIDTH)(x, cond), x)
+    residual = ResidualBlock(8, 8, WIDTH)
+    assert torch.equal(residual(x, cond), x)
+    assert not residual.modulation(cond).any()  # and steers nothing
+
+
+def test_a_residual_block_is_adaptive_group_norm_by_its_formula() -> None:
+    """Dhariwal & Nichol 2021, equation 3: eight groups, the second norm scaled and shifted by a map of SiLU(cond)."""
+    block = randomise(ResidualBlock(16, 24, WIDTH), 0.3).double()
+    x, cond = torch.randn(2, 16, 5, 6, dtype=torch.float64), torch.randn(2, WIDTH, dtype=torch.float64)
+
+    def norm(h: torch.Tensor, layer: nn.GroupNorm) -> torch.Tensor:
+        return F.group_norm(h, 8, layer.weight, layer.bias, eps=1e-5)
+
+    shift, scale = block.modulation(F.silu(cond))[..., None, None].chunk(2, 1)
+    h = block.conv1(F.silu(norm(x, block.norm1)))
+    h = block.conv2(F.silu(norm(h, block.norm2) * (1 + scale) + shift))
+    torch.testing.assert_close(block(x, cond), block.skip(x) + h)
 
 
 def test_a_token_mlp_mixes_each_channel_alike_and_alone() -> None:
@@ -238,18 +277,12 @@ def test_convolutional_stem_and_head_divide_and_multiply_any_size(patch) -> None
 
 
 @pytest.mark.parametrize("patch", [2, 3, 5])
-def test_strided_convolutions_overlap_and_are_centred(patch) -> None:
-    """Reversing the image reverses the tokens when the kernels are symmetric: no half-pixel drift to one side."""
+def test_a_strided_token_sees_as_far_to_the_left_as_to_the_right(patch) -> None:
+    """Token 1 looks at its own patch and at as many columns before it: kernel 2p - 1, and 1 more of the first 3x3."""
     stem = ConvStem(1, 4, patch).double()
-    with torch.no_grad():
-        for layer in stem.layers:
-            if isinstance(layer, nn.Conv2d):
-                layer.weight.copy_(layer.weight + layer.weight.flip(-1))
-    x = torch.zeros(1, 1, patch, 4 * patch, dtype=torch.float64)
-    x[..., patch - 1] = 1  # the last column of token 0 reaches token 1 too
-    seen = (stem(x) - stem(torch.zeros_like(x))).abs().sum(-1)[0, 0]
-    assert seen[0] > 0
-    assert seen[1] > 0
+    x = torch.randn(1, 1, patch, 4 * patch, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(stem(x)[0, 0, 1].sum(), x)
+    assert slope[0, 0].any(0).nonzero().flatten().tolist() == list(range(2 * patch + 1))
 
 
 @pytest.mark.parametrize("size", [(28, 28), (7, 5), (9, 14), (1, 1), (32, 20)], ids=str)
@@ -269,10 +302,71 @@ def test_the_unet_goes_down_28_14_7_4_and_back() -> None:
     assert sides == [28, 14, 7, 4, 4, 7, 14, 28]
 
 
+def test_attention_over_places_stands_beside_a_skip() -> None:
+    layer, x = SpatialAttention(16, 8), torch.randn(2, 16, 3, 5)
+    assert torch.equal(layer(x), x)  # at the start
+    tokens_of = rearrange(randomise(layer).norm(x), "b c h w -> b (h w) c")
+    expected = x + rearrange(layer.attention(tokens_of), "b (h w) c -> b c h w", h=3)
+    torch.testing.assert_close(layer(x), expected)
+    assert not torch.allclose(expected, x, atol=0.01)
+
+
+@pytest.mark.parametrize("attention", [False, True])
+def test_the_coarsest_level_of_the_unet_attends_where_it_is_asked_to(attention) -> None:
+    trunk = make_trunk(trunk_options("unet", attention=attention, multipliers=(1, 2)), (8, 8))
+    seen = []
+    for module in trunk.modules():
+        if isinstance(module, Attention):
+            module.register_forward_hook(lambda _, args, __: seen.append(args[0].shape))
+    trunk(torch.randn(1, 8, 8, 16), torch.randn(1, 16))
+    assert seen == [(1, 16, 32)] * attention  # 4x4 positions, 32 channels
+
+
 def test_every_skip_of_the_unet_is_used() -> None:
     trunk = randomise(make_trunk(trunk_options("unet", depth=2), (8, 8)))
     trunk(torch.randn(1, 8, 8, 16), torch.randn(1, 16)).square().sum().backward()
     assert all(p.grad.any() for p in trunk.parameters())
+
+
+@pytest.mark.parametrize(("first", "seen_by_v", "seen_by_h"), [
+    (True, ["  #####  ", "  #####  ", "  #####  ", "         "], ["         "] * 3 + ["  ##     "]),
+    (False, ["         ", "  #####  ", "  #####  ", "  #####  "], ["         "] * 3 + ["  ###    "]),
+])  # fmt: skip
+def test_a_gated_layer_sees_the_windows_that_are_drawn(first, seen_by_v, seen_by_h) -> None:
+    """Rows r - 3 to r of the input of each stack, columns c - 4 to c + 4; `h` looks at `v` too."""
+    layer = randomise(GatedLayer(4, 5, first=first)).double()
+    v, h = torch.randn(2, 1, 4, 5, 9, dtype=torch.float64, requires_grad=True).unbind()
+    cond = torch.zeros(1, 4, dtype=torch.float64)
+    out_v, out_h = (x[0, :, 3, 4].sum() for x in layer(v, h, cond))
+
+    def window(out: torch.Tensor, of: torch.Tensor) -> list[str]:
+        (slope,) = torch.autograd.grad(out, of, retain_graph=True)
+        assert not slope[:, :, 4].any()
+        return ["".join(" #"[int(place)] for place in row) for row in slope.any(1)[0, :4]]
+
+    assert window(out_v, v) == window(out_h, v) == seen_by_v
+    assert window(out_h, h) == seen_by_h
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_gated_layer_is_equation_2_of_its_paper(first) -> None:
+    """Van den Oord et al. 2016: tanh(f) sigmoid(g), both biased by the condition; a residual but in the first layer."""
+    layer = randomise(GatedLayer(4, 3, first=first), 0.5)
+    v, h, cond = torch.randn(2, 4, 3, 5), torch.randn(2, 4, 3, 5), torch.randn(2, 4)
+    bias_v, bias_h = layer.cond(F.silu(cond))[..., None, None].chunk(2, 1)
+    above = layer.vertical(F.pad(v, layer.pad_vertical))[:, :, :3]
+    left = layer.horizontal(F.pad(h, layer.pad_horizontal))[..., :5]
+
+    def gated(x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(x[:, :4]) * torch.sigmoid(x[:, 4:])
+
+    out_v, out_h = layer(v, h, cond)
+    torch.testing.assert_close(out_v, gated(above + bias_v))
+    expected = layer.out(gated(left + layer.link(above) + bias_h))
+    torch.testing.assert_close(out_h, expected if first else h + expected)
+    layer.dropout.p = 1.0
+    dropped = layer.out.bias[:, None, None].expand_as(h)
+    torch.testing.assert_close(layer(v, h, cond)[1], dropped if first else h + dropped)
 
 
 @pytest.mark.parametrize("name", TRUNK_ROLES)

@@ -11,6 +11,7 @@ import pytest
 from test_evaluation_record import PROTOCOL, make, scored
 
 from genvision.errors import DataError
+from genvision.evaluation import report
 from genvision.evaluation.leaderboard import build, collect, rank
 from genvision.evaluation.numbers import written
 from genvision.evaluation.record import write_record
@@ -156,6 +157,13 @@ def test_csv_and_markdown_hold_the_same_rounded_numbers(tmp_path):
         assert all(number in text for number in ("50.40", "0.00123", "1.62M", "240.0", "13.5")), name
 
 
+def test_how_a_run_was_trained_is_said_in_words():
+    row = {"processes": 1, "threads": 2, "precision": "no"}
+    assert report.processes(row) == "1 process, 2 threads, fp32"
+    assert report.processes({"processes": 2, "threads": 1, "precision": "bf16"}) == "2 processes, 1 thread, bf16"
+    assert report.processes({}) == ""
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "shown", "plain"),
     [
@@ -164,6 +172,7 @@ def test_csv_and_markdown_hold_the_same_rounded_numbers(tmp_path):
         ("kernel", -1e-9, "0.00000", "0.00000"),
         ("bits", 3.0005, "3.000", "3.000"),
         ("count", 0, "0", "0"),
+        ("count", 24, "24", "24"),
         ("count", 784, "784", "784"),
         ("count", 999_600, "1.00M", "1000000"),
         ("count", 1_624_512, "1.62M", "1620000"),

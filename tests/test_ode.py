@@ -164,7 +164,7 @@ def test_nll_of_a_diffusion_run_is_an_estimate_that_names_its_steps_and_probes(t
     found = json.loads((tmp_path / "a.json").read_text())
     about = {"kind": "estimate", "num_images": 3, "steps": 3, "probes": 2, "split": "test", "data": "folder"}
     assert {name: found[name] for name in about} == about and math.isfinite(found["value"])
-    assert said.out == f"{found['value']:.4f} bits/dim (estimate, steps 3, probes 2), 3 images of folder:test\n"
+    assert said.out == f"{found['value']:.4f} bits/dim (estimate, steps=3, probes=2), 3 images of folder:test\n"
     family, test = load(folder.path).generator, data.load(folder.read_config().data, "test")
     batch = Batch(test.images[:3], test.labels[:3])
     by_hand = family.bits_per_dim(batch, draw_of(3), steps=3, probes=2).mean().item()

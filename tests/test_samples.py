@@ -85,6 +85,24 @@ def test_trajectory_goes_from_noise_to_the_sample(trained, tmp_path, monkeypatch
     assert (shown[:, 1] != shown[:, 2]).any()
 
 
+@pytest.mark.parametrize(
+    ("name", "family", "message"),
+    [
+        ("completion.py", "vae", "is of family=vae: only an autoregressive one completes images"),
+        ("interpolation.py", "diffusion", "is of family=diffusion: only a vae has latents to walk between"),
+        ("trajectory.py", "vae", "is of family=vae: only a diffusion goes from noise to image"),
+    ],
+)
+def test_a_run_that_a_script_cannot_use_is_one_line(trained, tmp_path, monkeypatch, capsys, name, family, message):
+    for source, code, expected in ((trained(family).path, 2, message), (tmp_path / "none", 4, "no run or exported")):
+        with pytest.raises(SystemExit) as caught:
+            run_script(monkeypatch, capsys, name, source, "--out", tmp_path / "x.png")
+        said = capsys.readouterr()
+        assert caught.value.code == code and said.out == ""
+        assert said.err.startswith("genvision: error: ") and said.err.count("\n") == 1 and expected in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in SAMPLES.glob("*.py")))
 def test_every_script_is_short_and_says_how_to_run_it(name):
     source = (SAMPLES / name).read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import sys
 
 import pytest
@@ -107,12 +108,13 @@ def test_a_full_disk_is_a_storage_error(tmp_path, monkeypatch):
 def test_the_bar_shows_step_loss_speed_and_time_left(capsys):
     with Progress(None, start=5) as bar:
         bar.update(REPORT, None)
+        bar._bar.refresh()
+        unmeasured = capsys.readouterr().err
         bar.update(REPORT, 12)
         bar._bar.refresh()
     out, err = capsys.readouterr()
-    last = err.replace("\n", "\r").strip("\r").split("\r")[-1]
-    assert out == "" and last.startswith("step 7/12 |")
-    assert "loss 0.1235, 40 images/s" in last and "<" in last
+    assert re.search(r"step 7, 00:\d\d gone, loss 0\.1235, 40 images/s *$", unmeasured)
+    assert out == "" and re.search(r"step 7/12 \|.+\| 00:\d\d gone, \d\d:\d\d left, loss 0\.1235, 40 images/s\s*$", err)
 
 
 def test_only_one_process_shows_a_bar(capsys):

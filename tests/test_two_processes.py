@@ -17,6 +17,7 @@ from genvision.evaluation.record import read_record
 
 needs_cpu = pytest.mark.skipif(torch.accelerator.is_available(), reason="describes a machine without an accelerator")
 WORDS = ("family=vae", "backbone=convnet", "train.steps=4", "train.save_every_steps=2")
+TOKENS = (*WORDS, "family.latent=vq", "family.codebook_size=12")
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +26,7 @@ def pair(tmp_path_factory, pictures):
     root = tmp_path_factory.mktemp("pair")
     one, two = root / "one", root / "two"
     assert train(pictures, one, *WORDS, "run.name=run").code == 0
+    assert train(pictures, one, *TOKENS, "run.name=tokens").code == 0
     for n in (10, 3):  # 3 images are one chunk: the second process has nothing to draw
         assert genvision("sample", one / "run", "--num-images", n, "--seed", 7, "--out", one / f"png{n}").code == 0
     launch = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
@@ -42,6 +44,7 @@ def commands_of_each_process(pictures: str, root: str, run: str) -> None:
     said = [train(Path(pictures), two, *WORDS, "run.name=run", "--resume", "auto")]
     said += [genvision("sample", run, "--num-images", n, "--seed", 7, "--out", two / f"png{n}") for n in (10, 3)]
     said.append(train(Path(pictures), two, *WORDS, "run.name=run"))  # refused to both alike
+    assert train(Path(pictures), two, *TOKENS, "run.name=tokens").code == 0
     (two / f"said-{rank}.json").write_text(json.dumps(said))
 
 
@@ -66,6 +69,18 @@ def test_two_processes_train_the_same_weights(pair):
     assert [record["processes"] for record in records] == [1, 2]
     assert records[0]["images_seen"] == records[1]["images_seen"] == 32
     assert records[0]["bits_per_dim"]["value"] == pytest.approx(records[1]["bits_per_dim"]["value"], rel=1e-5)
+
+
+@needs_cpu
+def test_two_processes_learn_the_same_codebook(pair):
+    one, two, _ = pair
+    ours, theirs = (load_file(root / "tokens/checkpoints/step-000000004/model.safetensors") for root in (one, two))
+    for name in ("codebook", "average"):
+        key = f"encoder.quantiser.{name}"
+        torch.testing.assert_close(theirs[key], ours[key], rtol=0, atol=1e-5)
+        assert ours[key].any()
+    usage = [read_record(root / "tokens/result.json")["validation"]["codebook_usage"] for root in (one, two)]
+    assert usage[0] == usage[1]
 
 
 @needs_cpu

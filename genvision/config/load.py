@@ -15,6 +15,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from genvision.config.applies import check_applies
 from genvision.config.document import Entry, Layer, fault, read_file, read_overrides
 from genvision.config.groups import (
     CONFIG_DIR,
@@ -30,6 +31,7 @@ from genvision.config.ranges import BUDGETS, check_ranges
 from genvision.config.roles import check_roles, network
 from genvision.config.schema import (
     FAMILY_CONFIGS,
+    CodecConfig,
     Config,
     DataConfig,
     EmaConfig,
@@ -44,6 +46,7 @@ from genvision.config.typed import field_names, typed, unknown_key
 
 _SECTIONS = {
     "data": DataConfig,
+    "codec": CodecConfig,
     "train": TrainConfig,
     "log": LogConfig,
     "ema": EmaConfig,
@@ -82,6 +85,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
         merged |= {f"{role}.{key}": entry for key, entry in options.items()}
     config = Config(backbone=backbone, size=size, **sections)
     check_ranges(config, merged)
+    check_applies(config.family, merged, files["family"])
     return config
 
 

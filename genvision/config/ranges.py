@@ -17,6 +17,7 @@ MIN_WARMUP_FOR_MINUTES = 20  # the speed of these steps is what turns minutes in
 
 POSITIVE = {
     *("data.height", "data.width", "family.latent_channels", "family.downsample", "family.mixtures"),
+    *("family.output_scale", "family.codebook_size"),
     *("train.steps", "train.images", "train.minutes", "train.batch_size", "train.micro_batch_size"),
     *("train.learning_rate", "train.save_every_steps", "train.keep_checkpoints"),
     *(
@@ -25,32 +26,42 @@ POSITIVE = {
         "log.grid_images",
         "sample.num_images",
         "sample.steps",
+        "sample.temperature",
         "sample.chunk_size",
         "run.threads",
         "patch",
     ),
-    *("trunk.width", "trunk.depth", "trunk.multipliers", "trunk.head_width"),
+    *("trunk.width", "trunk.depth", "trunk.scales", "trunk.multipliers", "trunk.head_width"),
     *("trunk.mlp_ratio", "trunk.token_ratio", "trunk.channel_ratio"),
+    *("trunk.window_size", "trunk.linformer_rank", "trunk.performer_features"),
     *("family.log_normal_std", "family.min_snr_gamma", "family.sigma_data"),
 }
 NOT_NEGATIVE = {
+    *("family.free_bits", "family.top_channels", "family.commitment"),
     *("data.crop_padding", "family.beta", "family.beta_warmup_steps", "train.warmup_steps", "train.weight_decay"),
     *("train.clip_norm", "train.seed", "train.validate_every_steps", "log.grid_every_steps"),
-    *("sample.seed", "sample.guidance", "sample.guidance_interval", "score.num_images", "score.every_steps"),
+    *("sample.seed", "sample.guidance", "sample.guidance_interval", "sample.top_k"),
+    *("score.num_images", "score.every_steps"),
+    "trunk.attention_levels",
 }
 FRACTION = {"family.label_dropout"}
+SHARE = {"sample.top_p"}
 BELOW_ONE = {"data.validation_fraction", "train.betas", "ema.decay", "trunk.dropout"}
+MAY_BE_EMPTY = {"trunk.attention_levels"}
 CHANNELS = {"data.channels"}
 ODD = {"trunk.kernel"}
 FINITE = {"family.log_normal_mean"}  # any number
+LEVELS = {"family.fsq_levels"}
 
 _RULES: tuple[tuple[set[str], Callable[[Any], bool], str], ...] = (
     (POSITIVE, lambda x: x > 0, "more than 0"),
     (NOT_NEGATIVE, lambda x: x >= 0, "0 or more"),
     (FRACTION, lambda x: 0 <= x <= 1, "from 0 to 1"),
+    (SHARE, lambda x: 0 < x <= 1, "more than 0 and at most 1"),
     (BELOW_ONE, lambda x: 0 <= x < 1, "from 0 to below 1"),
     (CHANNELS, lambda x: 1 <= x <= 4, "from 1 to 4"),
     (ODD, lambda x: x > 0 and x % 2 == 1, "an odd number, such as 3"),
+    (LEVELS, lambda x: x >= 2, "2 or more"),
 )
 
 
@@ -60,7 +71,7 @@ def check_ranges(config: Config, origin: Layer) -> None:
         for number in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(number, (int, float)) and not isinstance(number, bool):
                 _check_number(key, number, origin)
-        if value == [] or value == ():
+        if value in ([], ()) and rule_key(key) not in MAY_BE_EMPTY:
             raise _fault(origin, key, "must not be empty")
     _check_budget(config, origin)
     _check_data(config, origin)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from genvision.config.attention import laid_over, settled
 from genvision.config.document import Entry, Layer, fault, short
 from genvision.config.groups import ROLES
 from genvision.config.schema import NetworkConfig
@@ -46,11 +47,13 @@ def network(role: str, backbone: Entry, size: Layer, layers: list[Layer], level:
     mine = [_options(layer, role, name) for layer in layers]
     options: Layer = {}
     for part in (*mine[:level], sized, *mine[level:]):
-        options.update(part)
+        options = laid_over(options, part)
     if role != "denoiser" and "patch" in options and options["patch"].value != "1":
         entry = options["patch"]
         raise fault(entry.where, f"{entry.key}: only a denoiser has a patch; set family.downsample, or nothing")
     options["backbone"] = backbone
+    if name == "vit":
+        options = settled(options, role)
     return _typed_network(role, name, options), options
 
 

@@ -31,12 +31,19 @@ class DataConfig:
 @dataclass(frozen=True)
 class VAEConfig:
     name: Literal["vae"] = "vae"
+    latent: Literal["gaussian", "fsq", "vq"] = MISSING
     latent_channels: int = MISSING
+    top_channels: int = MISSING  # of the vector from which the prior of the grid is told; 0: a standard normal prior
     downsample: int = MISSING  # pixels per latent cell and side
-    likelihood: Literal["categorical", "logistic_mixture"] = MISSING
+    likelihood: Literal["categorical", "logistic_mixture", "logistic"] = MISSING
     mixtures: int = MISSING  # components of the logistic mixture
+    output_scale: float | None = MISSING  # of `logistic`, in units of the [-1, 1] image; None: learned
     beta: float = MISSING  # weight of the KL term
     beta_warmup_steps: int = MISSING
+    free_bits: float = MISSING  # of each latent channel and image that the KL term leaves alone
+    fsq_levels: tuple[int, ...] = MISSING  # of each channel of a finite scalar quantiser, in place of latent_channels
+    codebook_size: int = MISSING  # of a vector quantiser
+    commitment: float = MISSING  # weight of the distance between the encoder's output and the codes, vq
     pixels: Literal["mean", "sample"] = MISSING  # what a generated image shows: the decoder's mean or a draw
 
 
@@ -46,6 +53,7 @@ class AutoregressiveConfig:
     likelihood: Literal["categorical", "logistic_mixture"] = MISSING
     mixtures: int = MISSING
     label_dropout: float = MISSING
+    order: Literal["raster", "random"] = MISSING  # of the pixels; random: one fixed permutation, the same in every run
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,11 @@ class DiffusionConfig:
     min_snr_gamma: float = MISSING  # where weight=min_snr cuts the signal-to-noise ratio
     sigma_data: float = MISSING  # standard deviation of the data, for path=edm
     label_dropout: float = MISSING
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    run: str | None = MISSING  # run, exported model or Hub id of a vae whose codes are generated; None: pixels
 
 
 FAMILY_CONFIGS = {"vae": VAEConfig, "autoregressive": AutoregressiveConfig, "diffusion": DiffusionConfig}
@@ -89,6 +102,8 @@ class TrainConfig:
     clip_norm: float = MISSING  # global norm of the gradient; 0: not clipped
     seed: int = MISSING
     precision: Literal["auto", "no", "bf16", "fp16"] = MISSING
+    gradient_checkpointing: bool = MISSING  # keep the inputs of blocks alone and run them again in backward
+    compile: bool = MISSING  # torch.compile, block by block
     save_every_steps: int = MISSING
     keep_checkpoints: int = MISSING
     validate_every_steps: int = MISSING  # 0: only at the end
@@ -117,6 +132,9 @@ class SampleConfig:
     scheduler: str = MISSING
     guidance: float = MISSING  # 1: none
     guidance_interval: tuple[float, float] | None = MISSING  # times of the path where it acts; None: everywhere
+    temperature: float = MISSING  # of an autoregressive sampler, like the next two; 1: the model's own
+    top_k: int = MISSING  # 0: all levels
+    top_p: float = MISSING  # 1: all levels
     chunk_size: int = MISSING  # images drawn together; part of the protocol
 
 
@@ -144,6 +162,7 @@ class Config:
     size: str = MISSING
     family: Any = MISSING  # one of FAMILY_CONFIGS
     data: DataConfig = field(default_factory=DataConfig)
+    codec: CodecConfig = field(default_factory=CodecConfig)
     trunk: dict[str, Any] = field(default_factory=dict)  # options put on the trunk of every role
     encoder: NetworkConfig | None = None
     decoder: NetworkConfig | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Position = Literal["none", "learned", "sincos", "rotary"]
+Attention = Literal["full", "window", "linformer", "performer"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,9 @@ class UNetTrunkConfig:
     width: int = 32
     multipliers: tuple[int, ...] = (1, 2, 2)  # width of each level, in units of `width`
     depth: int = 1  # residual blocks per level and direction
-    attention: bool = True  # self-attention at the coarsest level
+    attention: bool = True  # self-attention between the two blocks in the middle
+    attention_levels: tuple[int, ...] = ()  # 0 is the finest: self-attention after each of their blocks
+    input_skips: bool = False  # each level's input is a skip too, with a block more on the way up
     head_width: int = 32
     dropout: float = 0.0
 
@@ -38,6 +41,15 @@ class PixelCNNTrunkConfig:
 
 
 @dataclass(frozen=True)
+class PixelCNNPPTrunkConfig:
+    name: Literal["pixelcnnpp"] = "pixelcnnpp"
+    width: int = 40
+    depth: int = 2  # pairs of blocks per scale on the way down; one more on the way up
+    scales: int = 3  # resolutions, each half of the one before
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
 class ViTTrunkConfig:
     name: Literal["vit"] = "vit"
     width: int = 128
@@ -46,7 +58,10 @@ class ViTTrunkConfig:
     mlp_ratio: float = 4.0
     position: Position = "learned"
     class_token: bool = False
-    attention: Literal["full"] = "full"
+    attention: Attention = "full"
+    window_size: int | None = None  # tokens per side of a window
+    linformer_rank: int | None = None  # mixtures of tokens that a token attends to
+    performer_features: int | None = None  # random features of queries and keys
     dropout: float = 0.0
 
 
@@ -65,6 +80,7 @@ TRUNK_CONFIGS = {
     "conv": ConvTrunkConfig,
     "unet": UNetTrunkConfig,
     "pixelcnn": PixelCNNTrunkConfig,
+    "pixelcnnpp": PixelCNNPPTrunkConfig,
     "vit": ViTTrunkConfig,
     "mixer": MixerTrunkConfig,
 }
@@ -81,8 +97,24 @@ TRUNK_ROLES = {
     "conv": ("encoder", "decoder", "denoiser"),
     "unet": ("denoiser",),
     "pixelcnn": ("predictor",),
+    "pixelcnnpp": ("predictor",),
     "vit": ("encoder", "decoder", "denoiser", "predictor"),
     "mixer": ("encoder", "decoder", "denoiser", "predictor"),
+}
+
+# The option that a kind of attention has and others lack (null there), and its value where nobody sets it.
+ATTENTION_OPTIONS = {
+    "window": ("window_size", 7),
+    "linformer": ("linformer_rank", 32),
+    "performer": ("performer_features", 64),
+}
+
+# Which roles a kind can serve: a window sees tokens on all sides, a Linformer mixes all of them before it looks.
+ATTENTION_ROLES = {
+    "full": TRUNK_ROLES["vit"],
+    "window": ("encoder", "decoder", "denoiser"),
+    "linformer": ("encoder", "decoder", "denoiser"),
+    "performer": TRUNK_ROLES["vit"],
 }
 
 FAMILY_ROLES = {"vae": ("encoder", "decoder"), "autoregressive": ("predictor",), "diffusion": ("denoiser",)}

@@ -52,6 +52,11 @@ def list_files(config: DataConfig, split: Literal["train", "test", "all"]) -> Fo
             raise DataError(f"folder:{shown(found.base)}: {shown(min(empty))}/ holds no images; remove or fill it")
         if not (base / "train").is_dir() or not (base / "test").is_dir():
             kept = tuple(path for path in found.images if _is_test(path) == (split == "test"))
+            if found.images and not kept:
+                raise DataError(
+                    f"folder:{shown(found.base)}: too few images: none of {len(found.images)} falls into the {split} "
+                    "split, a tenth being test; add images, or divide them into train/ and test/"
+                )
             found = Found(found.base, kept, found.skipped)
     if not found.images:
         raise DataError(f"folder:{shown(found.base)}: no images for the {split} split; expected {_wanted()} files")

@@ -6,10 +6,11 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import torch
+from tqdm import tqdm
 
 from genvision.errors import DataError
+from genvision.evaluation.batches import batches
 from genvision.families.base import Family, require_finite
-from genvision.spec import Batch, Draw
 
 if TYPE_CHECKING:
     from genvision.data.image_set import ImageSet
@@ -27,8 +28,8 @@ def bits_per_dim(
     seed: int = 0,
     batch_size: int = 64,
     limit: int | None = None,
-    device: torch.device | str | None = None,
-    **options: int,
+    progress: bool = False,
+    **options: int | str,
 ) -> dict[str, Any] | None:
     """{"value", "kind", "split", "num_images", "standard_error"}, or None where the family has no likelihood.
 
@@ -38,7 +39,7 @@ def bits_per_dim(
     kind            exact, bound (the true value is no higher) or estimate
     standard_error  of that mean over images; null for a single image
     Image k draws its noise from (seed, k) alone, and batches have one size, the last one filled and cut: an image's
-    value does not depend on how many others are measured. `device` is where the family lies.
+    value does not depend on how many others are measured.
     Raises NonFiniteError for a likelihood that is not a number, DataError for an empty split.
     """
     if family.likelihood is None:
@@ -46,17 +47,16 @@ def bits_per_dim(
     n = len(image_set.images) if limit is None else min(limit, len(image_set.images))
     if n <= 0:
         raise DataError(f"{image_set.name}:{image_set.split} has no images to measure bits per dimension on")
-    device = next(family.parameters()).device if device is None else torch.device(device)
     options = {**family.likelihood_options, **options}
     was_training = family.training
     family.eval()
     try:
-        parts = [
-            _batch(family, image_set, start, n, batch_size, seed, device, options) for start in range(0, n, batch_size)
-        ]
+        found = batches(family, image_set, n, batch_size, seed=seed)
+        bar = tqdm(found, "bits/dim", -(-n // batch_size), unit="batch", disable=not progress, leave=False)
+        parts = [family.bits_per_dim(batch, draw, **options).double().cpu() for batch, draw in bar]
     finally:
         family.train(was_training)
-    bits = require_finite(torch.cat(parts), f"bits per dimension on {image_set.name}:{image_set.split}")
+    bits = require_finite(torch.cat(parts)[:n], f"bits per dimension on {image_set.name}:{image_set.split}")
     return {
         "value": bits.mean().item(),
         "kind": family.likelihood,
@@ -65,24 +65,3 @@ def bits_per_dim(
         "standard_error": bits.std().item() / math.sqrt(n) if n > 1 else None,
         **options,
     }
-
-
-def _batch(
-    family: Family,
-    image_set: ImageSet,
-    start: int,
-    n: int,
-    size: int,
-    seed: int,
-    device: torch.device,
-    options: dict[str, int],
-) -> torch.Tensor:
-    """(b,) float64 bits per dimension of images start..start+b-1."""
-    slots = torch.arange(start, start + size)
-    rows = slots.clamp(max=n - 1)  # padding repeats the last image
-    labels = None
-    if family.spec.classes and image_set.labels is not None:
-        labels = image_set.labels[rows.to(image_set.labels.device)].to(device)
-    images = image_set.images[rows.to(image_set.images.device)].to(device)
-    bits = family.bits_per_dim(Batch(images, labels), Draw(seed, 0, slots.to(device)), **options)
-    return bits[: n - start].double().cpu()

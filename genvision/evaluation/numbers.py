@@ -24,7 +24,7 @@ def written(kind: str, value: float | None, *, plain: bool = False) -> str:
         digits = round(number, DECIMALS[kind]) + 0  # minus zero becomes zero
         return f"{digits:f}" if plain else f"{digits:,f}"
     if kind in SIGNIFICANT and number:
-        unit = Decimal(1).scaleb(number.adjusted() - SIGNIFICANT[kind] + 1)
+        unit = Decimal(1).scaleb(max(0, number.adjusted() - SIGNIFICANT[kind] + 1))
         number = number.quantize(unit, ROUND_HALF_EVEN)
         if not plain:
             return _suffixed(number)

@@ -8,11 +8,12 @@ sampling.scheduler    solver of a diffusion sampler            sampling.steps   
 sampling.guidance     classifier-free guidance, 1 is none      sampling.ema       decay of the averaged weights
 sampling.seed         of the drawn images                      sampling.chunk_size  images drawn together
 sampling.labels       rule that gave image k its label         sampling.pixels    mean or draw, where a family has both
-sampling.precision    of the autocast around the networks while drawing
-A sampling field is null where the family has no such knob, or the images came from a folder. Two stand there only where
-they were used, so that scores of before they existed stay comparable:
+sampling.precision    in which the networks really drew
+A sampling field is null where the family has no such knob, or the images came from a folder. Some stand there only
+where they were used, so that scores of before they existed stay comparable:
 sampling.guidance_interval  times of the path at which guidance acts
 sampling.guide        hash of the weaker model's weights
+sampling.temperature  of an autoregressive sampler; top_k, top_p: the likeliest levels it may draw
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from genvision.evaluation.extractors import Extractor
 
 SAMPLING_FIELDS = ("scheduler", "steps", "guidance", "ema", "seed", "chunk_size", "labels", "pixels", "precision")
-LATER_FIELDS = ("guidance_interval", "guide")
+LATER_FIELDS = ("guidance_interval", "guide", "temperature", "top_k", "top_p")
 
 Protocol = dict[str, Any]
 
@@ -43,11 +44,13 @@ def build_protocol(
     extractor: Extractor,
     reference_num_images: int | None = None,
     sampling: Mapping[str, Any] | None = None,
+    reconstruction: Mapping[str, Any] | None = None,
 ) -> Protocol:
     """The protocol of one score, as plain JSON values.
 
     reference_num_images  as given to `reference_features`; None is the whole set
     sampling              any of SAMPLING_FIELDS and LATER_FIELDS; None for images that were not drawn here
+    reconstruction        how real images were encoded and decoded again; the key is there only for such images
     Raises TypeError for a sampling field that does not exist.
     """
     sampling = dict(sampling or {})
@@ -71,6 +74,7 @@ def build_protocol(
         "scores": scores.settings(),
         "sampling": {field: sampling.get(field) for field in SAMPLING_FIELDS}
         | {field: sampling[field] for field in LATER_FIELDS if sampling.get(field) is not None},
+        **({} if reconstruction is None else {"reconstruction": dict(reconstruction)}),
     }
 
 

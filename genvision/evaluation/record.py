@@ -55,6 +55,7 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     "protocol_hash": TEXT,
     "metrics": (dict,),  # as scores.score gives them; null or empty where nothing was scored
     "bits_per_dim": (dict,),  # as likelihood.bits_per_dim gives it
+    "validation": (dict,),  # name -> number: the loss on held-out images, and the family's diagnostics of them
     "anchors": (list,),  # [{"name": "real training images", "value": 9.1}]: Fréchet distances under the same protocol
     "grid": TEXT,  # the sample grid, relative to the record's folder
     "note": TEXT,  # anything a reader must know, such as why there is no score
@@ -145,6 +146,8 @@ def _validate_scores(record: Record) -> None:
         _require(_is(bits.get("num_images"), COUNT), "bits_per_dim.num_images", bits.get("num_images"))
         for part in ("value", "standard_error"):
             _require(bits.get(part) is None or _is(bits[part], NUMBER), f"bits_per_dim.{part}", bits.get(part))
+    for key, value in (record.get("validation") or {}).items():
+        _require(value is None or _is(value, NUMBER), f"validation.{key}", value)
     for anchor in record.get("anchors") or []:
         fits = isinstance(anchor, dict) and _is(anchor.get("name"), TEXT) and _is(anchor.get("value"), NUMBER)
         _require(fits, "anchors", anchor)

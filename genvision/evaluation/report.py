@@ -55,7 +55,7 @@ def processes(row: Row) -> str:
     parts = [
         f"{count} process{'' if count == 1 else 'es'}" if count else "",
         f"{threads} thread{'' if threads == 1 else 's'}" if threads else "",
-        row.get("precision"),
+        "fp32" if row.get("precision") == "no" else row.get("precision"),
     ]
     return ", ".join(part for part in parts if part)
 

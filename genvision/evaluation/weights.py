@@ -18,7 +18,7 @@ EFFICIENTNET_FILE = "models/efficientnet-lite0-57934424.pth"
 EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 PROBE_SECONDS = 15  # a network that swallows packets must answer "no" before training starts, not after minutes
-OFFLINE_CHOICE = "score.extractor=efficientnet-lite0 works without network"
+OFFLINE_CHOICE = "efficientnet-lite0 works without network (score.extractor=, or --extractor of genvision score)"
 
 
 class Weights(NamedTuple):
@@ -80,6 +80,6 @@ def _download(path: Path) -> None:
     except (OSError, RuntimeError) as error:  # no network, no space, or other bytes than the published ones
         why = str(getattr(error, "reason", error))
         raise DataError(
-            f"extractor inception: no weights at {path} and no download ({why}); "
-            f"put {INCEPTION_FILE} there, name it as score.extractor_weights, or use {OFFLINE_CHOICE.split()[0]}"
+            f"extractor inception: no weights at {path} and no download ({why}); put {INCEPTION_FILE} there, or name "
+            f"its place (score.extractor_weights=, --extractor-weights); {OFFLINE_CHOICE}"
         ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from genvision.config.schema import Config
 from genvision.errors import ConfigError, NonFiniteError
+from genvision.families.codec import Codec, PixelCodec
 from genvision.probability.randomness import Stream, uniform
 from genvision.probability.units import nats_to_bits_per_dim
 from genvision.spec import Batch, Draw, ImageSpec
@@ -29,21 +30,35 @@ class Family(nn.Module):
     """An objective and a sampler around built networks. uint8 in, uint8 out; normalisation happens inside.
 
     spec      geometry of the images
-    networks  {role: network} for each of `roles`
+    networks  {role: network} for each of `roles`, built on `codec.spec`
     options   the family's own configuration
+    codec     what the images become before the networks see them; None: they stay pixels
     """
 
     roles: tuple[str, ...] = ()
     likelihood: Likelihood | None = None  # what `bits_per_dim` is; None: it has none
-    likelihood_options: Mapping[str, int] = {}  # the further arguments of `log_prob` and their defaults
+    likelihood_options: Mapping[str, int | str] = {}  # the further arguments of `log_prob` and their defaults
     sample_options: tuple[str, ...] = ()  # the keys of `config.sample` that its sampler takes
     sample_models: tuple[str, ...] = ()  # its arguments beside these that are families themselves
+    codes: str | None = None  # the kind of codes it can generate: "values" or "tokens"; None: pixels alone
+    headline: tuple[str, ...] = ()  # the diagnostics that a run's last lines repeat
+    caveat: str | None = None  # what must be known of its samples before they are judged
 
-    def __init__(self, spec: ImageSpec, networks: Mapping[str, nn.Module], options: Any) -> None:
+    def __init__(
+        self, spec: ImageSpec, networks: Mapping[str, nn.Module], options: Any, codec: Codec | None = None
+    ) -> None:
         super().__init__()
         self.spec, self.options = spec, options
+        self.codec = codec or PixelCodec(spec)
+        if not self.codec.lossless:
+            self.likelihood = None  # bits/dim of codes are not those of pixels
         for role in self.roles:
             self.add_module(role, networks[role])
+
+    @classmethod
+    def variant(cls, options: Any) -> type[Family]:
+        """The class of these options, where a family has several."""
+        return cls
 
     @staticmethod
     def network_options(config: Config) -> Mapping[str, dict]:
@@ -63,13 +78,27 @@ class Family(nn.Module):
         """`loss`, under the name that DistributedDataParallel's hooks see."""
         return self.loss(batch, draw)
 
-    def log_prob(self, batch: Batch, draw: Draw, **options: int) -> Tensor:
+    def after_step(self, gather: Callable[[Tensor], Tensor]) -> None:
+        """Move what no gradient moves, such as a codebook, once the optimizer has made its step.
+
+        gather  stacks a tensor of every process: (...) -> (P,...)
+        """
+
+    def log_prob(self, batch: Batch, draw: Draw, **options: int | str) -> Tensor:
         """(B,) nats; a lower bound where `likelihood` is "bound"."""
         raise NotImplementedError
 
-    def bits_per_dim(self, batch: Batch, draw: Draw, **options: int) -> Tensor:
+    def bits_per_dim(self, batch: Batch, draw: Draw, **options: int | str) -> Tensor:
         """(B,) bits per dimension of the 8-bit images (an upper bound where `likelihood` is "bound")."""
         return nats_to_bits_per_dim(-self.log_prob(batch, draw, **options), self.spec)
+
+    def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
+        """The images (B,C,H,W) uint8 that come back from their latents. Raises ConfigError where there are none."""
+        raise ConfigError(f"family={self.options.name} has no latents to reconstruct images from; name a vae")
+
+    def diagnostics(self, batches: Iterable[tuple[Batch, Draw]]) -> dict[str, float]:
+        """What else there is to say about these images, by name; evaluated where the loss is validated."""
+        return {}
 
     def sample(self, n: int, *, labels: Tensor | None = None, seed: int = 0, chunk_size: int = 64, **options) -> Tensor:
         """n images (n,C,H,W) uint8. Image k depends on (seed, k, its label, chunk_size, options) alone.
@@ -113,6 +142,10 @@ class Family(nn.Module):
     def _sample(self, draw: Draw, y: Tensor | None, **options) -> Tensor:
         """The images (B,C,H,W) uint8 of `draw.slots`; y (B,) or None."""
         raise NotImplementedError
+
+    def sampling_precision(self, asked: str) -> str:
+        """The precision in which the networks really draw, where `asked` ("no", "bf16", "fp16") was asked for."""
+        return asked
 
     def network_evaluations(self, **options) -> int:
         """How many times a network runs for one image of `sample` with these options."""

@@ -12,13 +12,14 @@ from torch import Tensor
 from genvision.config.schema import Config, DiffusionConfig
 from genvision.errors import ConfigError
 from genvision.families.base import Family, drop_labels, require_finite
+from genvision.families.codec import Codec
 from genvision.families.guidance import Guidance, require_guide
 from genvision.families.objective import loss_weight, require_objective, training_times
 from genvision.families.schedulers import SCHEDULER_OUTPUT, integrate, last, make_scheduler, path_times
 from genvision.probability.ode import log_density
 from genvision.probability.path import make_path
 from genvision.probability.randomness import Stream, generator, normal, uniform
-from genvision.probability.units import dequantised, to_pixels, to_unit
+from genvision.probability.units import dequantised
 from genvision.spec import Batch, Draw, ImageSpec
 
 
@@ -36,14 +37,15 @@ class Diffusion(Family):
     """A denoiser trained on one path with one prediction type; any scheduler that serves the path samples from it."""
 
     roles = ("denoiser",)
+    codes = "values"
     likelihood = "estimate"
     likelihood_options = MappingProxyType({"steps": 64, "probes": 1})
     sample_options = ("steps", "scheduler", "guidance", "guidance_interval")
     sample_models = ("guide",)
     options: DiffusionConfig
 
-    def __init__(self, spec: ImageSpec, networks: Mapping, options: DiffusionConfig) -> None:
-        super().__init__(spec, networks, options)
+    def __init__(self, spec: ImageSpec, networks: Mapping, options: DiffusionConfig, *codec: Codec | None) -> None:
+        super().__init__(spec, networks, options, *codec)
         require_objective(options)
         self.path = make_path(options.path, options.sigma_data)
 
@@ -53,9 +55,9 @@ class Diffusion(Family):
         return {"denoiser": {"patch": config.denoiser.patch}}
 
     def loss(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        x0 = to_unit(batch.images, self.spec.levels, self.dtype)
+        x0 = self.codec.values(batch, draw, self.dtype)
         t = training_times(self.options, self.path, uniform(draw, Stream.TIMES)).to(self.dtype)
-        eps = normal(draw, Stream.NOISE, *self.spec.shape).to(self.dtype)
+        eps = normal(draw, Stream.NOISE, *self.codec.spec.shape).to(self.dtype)
         point = self.path.at(x0, eps, t, self.options.prediction)
         y = drop_labels(batch.labels, self.spec.classes, self.options.label_dropout, draw)
         error = (self.output(point.xt, t, y).float() - point.target.float()).square().flatten(1).mean(1)
@@ -102,7 +104,7 @@ class Diffusion(Family):
             if prediction == "epsilon":
                 # this x0 was divided by alpha, next to nothing near t = 1: there the smallest error of the network
                 # would put it far outside of any image (Ho et al. 2020 clip it too)
-                x0 = x0.clamp(-1, 1)
+                x0 = x0.clamp(-self.codec.limit, self.codec.limit)
                 eps = path.eps_of_x0(xt, x0, t)
             return path.target(x0, eps, t, wanted)
 
@@ -131,7 +133,7 @@ class Diffusion(Family):
         options  the fields of SamplerOptions
         """
         chosen = SamplerOptions(**options)
-        noise = normal(draw, Stream.SAMPLE + Stream.NOISE, *self.spec.shape)
+        noise = normal(draw, Stream.SAMPLE + Stream.NOISE, *self.codec.spec.shape)
         solver = make_scheduler(chosen.scheduler, self.path, chosen.steps)
         denoise = self.denoise(y, self.guidance(chosen))
         yield noise
@@ -139,7 +141,7 @@ class Diffusion(Family):
 
     def _sample(self, draw: Draw, y: Tensor | None, **options: Any) -> Tensor:
         x = last(self.trajectory(draw, y, **options))
-        return to_pixels(require_finite(x, "the sampler's output"), self.spec.levels)
+        return self.codec.from_values(require_finite(x, "the sampler's output"), y, draw)
 
     def network_evaluations(self, **options: Any) -> int:
         """Calls of the solver, and another for each that is guided."""

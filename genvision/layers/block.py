@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,6 +20,13 @@ class MLP(nn.Sequential):
 
     def __init__(self, width: int, hidden: int, dropout: float = 0.0) -> None:
         super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width))
+
+
+class BlockCache(NamedTuple):
+    """What a block remembers between tokens: its mixing's cache and what it computed from cond."""
+
+    mixing: Any
+    steer: tuple[Tensor, ...]  # shift, 1 + scale and gate (B,D) of the mixing, then of the MLP
 
 
 class Block(nn.Module):
@@ -44,3 +54,16 @@ class Block(nn.Module):
         shift1, scale1, gate1, shift2, scale2, gate2 = steer
         h = h + gate1 * self.dropout(self.mixing(modulate(self.norm1(h), shift1, scale1)))
         return h + gate2 * self.dropout(self.mlp(modulate(self.norm2(h), shift2, scale2)))
+
+    def start(self, cond: Tensor, tokens: int) -> BlockCache:
+        """An empty cache for sequences of `tokens` tokens under cond (B,D)."""
+        steer = rearrange(self.modulation(F.silu(cond)), "b (six d) -> six b d", six=6)
+        shift1, scale1, gate1, shift2, scale2, gate2 = steer
+        mixing = self.mixing.start(len(cond), tokens, cond.shape[1])
+        return BlockCache(mixing, (shift1, 1 + scale1, gate1, shift2, 1 + scale2, gate2))
+
+    def step(self, h: Tensor, cache: BlockCache) -> Tensor:
+        """The next token (B,D) -> what `forward` gives at its place, in eval mode, around a causal mixing."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = cache.steer
+        h = torch.addcmul(h, gate1, self.mixing.step(torch.addcmul(shift1, self.norm1(h), scale1), cache.mixing))
+        return torch.addcmul(h, gate2, self.mlp(torch.addcmul(shift2, self.norm2(h), scale2)))

@@ -28,6 +28,10 @@ class PositionEmbedding(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         return h if self.table is None else h + self.table.to(h.dtype)
 
+    def tokens(self) -> Tensor | None:
+        """What is added to each token (h*w,D) in raster order; None for nothing."""
+        return None if self.table is None else rearrange(self.table, "h w d -> (h w) d")
+
 
 class Conditioner(nn.Module):
     """Class label and, for denoisers, time -> one vector (B,D).

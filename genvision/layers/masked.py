@@ -23,8 +23,12 @@ class MaskedLinear(nn.Linear):
         with torch.no_grad():
             self.weight.mul_((mask.shape[1] / fan_in).sqrt())
 
+    def masked_weight(self) -> Tensor:
+        """W * mask (out, in)."""
+        return self.weight * self.mask.to(self.weight.dtype)
+
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight * self.mask.to(self.weight.dtype), self.bias)
+        return F.linear(x, self.masked_weight(), self.bias)
 
 
 def count_parameters(module: nn.Module) -> int:

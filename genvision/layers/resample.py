@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -27,6 +28,17 @@ class PatchStem(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         p = self.patch
         return self.linear(rearrange(x, "b c (h p) (w q) -> b h w (c p q)", p=p, q=p))
+
+
+class TokenStem(nn.Module):
+    """Integers (B,C,H,W) below `levels` -> (B,H,W,D): the embeddings of a place's channels, added."""
+
+    def __init__(self, c_in: int, width: int, levels: int) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(levels, width) for _ in range(c_in))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([table(x[:, c].long()) for c, table in enumerate(self.tables)]).sum(0)
 
 
 class PatchHead(nn.Module):
@@ -77,6 +89,29 @@ class ConvHead(nn.Module):
         """Start with an output of zero."""
         nn.init.zeros_(self.layers[-1].weight)
         nn.init.zeros_(self.layers[-1].bias)
+
+
+class GridToVector(nn.Module):
+    """(B,C,h,w) -> (B,F,1,1): one linear map of a whole grid, whatever its size."""
+
+    def __init__(self, c_in: int, grid: tuple[int, int], c_out: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(c_in * grid[0] * grid[1], c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rearrange(self.linear(rearrange(x, "b c h w -> b (c h w)")), "b f -> b f 1 1")
+
+
+class VectorToGrid(nn.Module):
+    """(B,F,1,1) -> (B,C,h,w): the way back."""
+
+    def __init__(self, c_in: int, grid: tuple[int, int], c_out: int) -> None:
+        super().__init__()
+        self.grid, self.linear = grid, nn.Linear(c_in, c_out * grid[0] * grid[1])
+
+    def forward(self, z: Tensor) -> Tensor:
+        h, w = self.grid
+        return rearrange(self.linear(rearrange(z, "b f 1 1 -> b f")), "b (c h w) -> b c h w", h=h, w=w)
 
 
 STEMS = {"patch": PatchStem, "conv": ConvStem}

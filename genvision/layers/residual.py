@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +19,8 @@ def group_norm(channels: int) -> nn.GroupNorm:
 
 class ResidualBlock(nn.Module):
     """x (B,C,H,W), cond (B,D) -> (B,C',H,W): norm, SiLU, convolution, twice, beside a skip.
+
+    `beside`, where given, are further channels of x (concatenated here, so that nobody has to keep both).
 
     The second norm is shifted and scaled by cond (Dhariwal & Nichol 2021, "adaptive group normalization"); the last
     convolution starts at zero, so that the block starts as its skip.
@@ -35,7 +38,9 @@ class ResidualBlock(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cond: Tensor, beside: Tensor | None = None) -> Tensor:
+        if beside is not None:
+            x = torch.cat([x, beside], 1)
         shift, scale = rearrange(self.modulation(F.silu(cond)), "b (two c) -> two b c 1 1", two=2)
         h = self.conv1(F.silu(self.norm1(x)))
         h = modulate(self.norm2(h), shift, scale)

@@ -4,37 +4,68 @@ from __future__ import annotations
 
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
-from torch import Tensor
+from torch import Tensor, nn
 
-from genvision.networks.network import grid_of, make_conditioner, make_head, make_stem, run_trunk
+from genvision.layers.resample import VectorToGrid
+from genvision.networks.network import (
+    REPEATED_BLOCKS,
+    VECTOR_CHANNELS,
+    grid_of,
+    make_conditioner,
+    make_head,
+    make_stem,
+    run_trunk,
+)
 from genvision.probability.likelihood import make_likelihood
 from genvision.spec import ImageSpec
 from genvision.trunks import make_trunk
 
 
 class Decoder(ModelMixin, ConfigMixin):
-    """(B,F,H/patch,W/patch), y (B,) or None -> features (B,D,H,W) for `self.head`.
+    """(B,F,H/patch,W/patch), or (B,F,1,1) with `vector`, y (B,) or None -> features (B,D,H,W) for `self.head`.
 
     spec             fields of ImageSpec
     trunk_config  {"name": ..., options}
     latent_channels  F
     patch            pixels per latent cell and side
-    likelihood       {"name": ..., "mixtures": ...} of the likelihood head
+    likelihood       {"name": ..., options} of the likelihood head; None: the features are what is asked for
     features         D
+    vector           the latents are one cell that is spread over the whole grid
+    top_channels     channels of a latent vector above the grid, from which `top` tells the prior of the grid: a decoder
+                     of the same trunk whose features are its 2 F moments. 0: none
     """
+
+    _supports_gradient_checkpointing = True
+    _repeated_blocks = REPEATED_BLOCKS
 
     @register_to_config
     def __init__(
-        self, spec: dict, trunk_config: dict, latent_channels: int, patch: int, likelihood: dict, features: int = 32
+        self,
+        spec: dict,
+        trunk_config: dict,
+        latent_channels: int,
+        patch: int,
+        likelihood: dict | None = None,
+        features: int = 32,
+        vector: bool = False,
+        top_channels: int = 0,
     ) -> None:
         super().__init__()
         image = ImageSpec(**spec)
-        self.stem = make_stem(trunk_config, latent_channels, 1)
+        grid = grid_of(image, patch)
+        self.spread = VectorToGrid(latent_channels, grid, VECTOR_CHANNELS) if vector else nn.Identity()
+        self.stem = make_stem(trunk_config, VECTOR_CHANNELS if vector else latent_channels, 1)
         self.condition = make_conditioner(trunk_config, image)
-        self.trunk = make_trunk(trunk_config, grid_of(image, patch))
+        self.trunk = make_trunk(trunk_config, grid)
         self.expand = make_head(trunk_config, features, patch)
-        self.head = make_likelihood(likelihood, features, image)
+        self.head = make_likelihood(likelihood, features, image) if likelihood else None
+        self.top = None
+        if top_channels:
+            cells = image._replace(channels=latent_channels, height=grid[0], width=grid[1])
+            self.top = Decoder(
+                cells._asdict(), trunk_config, top_channels, 1, features=2 * latent_channels, vector=True
+            )
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        h = self.stem(z)  # (B,h,w,D)
+        h = self.stem(self.spread(z))  # (B,h,w,D)
         return self.expand(run_trunk(self.trunk, h, self.condition(len(z), y)))  # (B,D,H,W)

@@ -6,7 +6,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
-from genvision.networks.network import grid_of, make_conditioner, make_head, make_stem, run_trunk
+from genvision.networks.network import REPEATED_BLOCKS, grid_of, make_conditioner, make_head, make_stem, run_trunk
 from genvision.spec import ImageSpec
 from genvision.trunks import make_trunk
 
@@ -18,6 +18,9 @@ class Denoiser(ModelMixin, ConfigMixin):
     trunk_config  {"name": ..., options}
     patch  pixels per token and side
     """
+
+    _supports_gradient_checkpointing = True
+    _repeated_blocks = REPEATED_BLOCKS
 
     @register_to_config
     def __init__(self, spec: dict, trunk_config: dict, patch: int = 1) -> None:

@@ -12,6 +12,16 @@ from genvision.layers.resample import HEADS, STEMS
 from genvision.spec import ImageSpec
 from genvision.trunks import TRUNKS
 
+REPEATED_BLOCKS = (
+    "Block",
+    "ResidualBlock",
+    "SpatialAttention",
+    "GatedLayer",
+    "RowResidual",
+    "PixelResidual",
+)  # what is compiled, of any trunk
+VECTOR_CHANNELS = 16  # of each cell, between a trunk and the one linear map of its whole grid to or from a vector
+
 
 def grid_of(spec: ImageSpec, patch: int) -> tuple[int, int]:
     """(h, w) tokens of an image cut into patch x patch pixels; ConfigError naming size and patch if it does not fit."""

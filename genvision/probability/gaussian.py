@@ -1,4 +1,4 @@
-"""The diagonal Gaussian posterior of a VAE."""
+"""The diagonal Gaussian of a VAE's posteriors and priors."""
 
 from __future__ import annotations
 
@@ -20,13 +20,19 @@ class DiagonalGaussian(NamedTuple):
         mean, log_var = moments.to(torch.promote_types(moments.dtype, torch.float32)).chunk(2, dim=1)
         return cls(mean, log_var.clamp(-20, 10))
 
+    @classmethod
+    def standard(cls, like: Tensor) -> DiagonalGaussian:
+        """N(0, I) of the shape of `like`."""
+        return cls(torch.zeros_like(like), torch.zeros_like(like))
+
     def sample(self, noise: Tensor) -> Tensor:
         """mean + std * noise (Kingma & Welling 2014, section 2.4)."""
         return self.mean + torch.exp(0.5 * self.log_var) * noise
 
-    def kl(self) -> Tensor:
-        """KL(q || N(0, I)) in nats, elementwise (Kingma & Welling 2014, appendix B)."""
-        return 0.5 * (self.mean**2 + self.log_var.exp() - 1 - self.log_var)
+    def kl(self, prior: DiagonalGaussian) -> Tensor:
+        """KL(self || prior) in nats, elementwise (Kingma & Welling 2014, appendix B, for any second Gaussian)."""
+        gap = self.log_var - prior.log_var
+        return 0.5 * ((self.mean - prior.mean) ** 2 / prior.log_var.exp() + gap.exp() - 1 - gap)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log q(z) in nats, elementwise."""

@@ -32,6 +32,7 @@ class Stream(IntEnum):
     SAMPLE = 8  # offset: sampling never meets a training stream, even at equal seeds
     DEQUANTISE = 20
     PROBES = 21
+    CODES = 22
 
 
 def generator(seed: int, stream: int, step: int = 0, slot: int = 0) -> np.random.Generator:

@@ -52,6 +52,7 @@ def train(state: TrainState, batches: Batches, config: Config, accelerator: Acce
         for group in state.optimizer.param_groups:
             group["lr"] = lr
         state.optimizer.step()
+        state.family.after_step(lambda tensor: accelerator.gather(tensor[None]))
         broadcast([state.family.get_buffer(name) for name in state.ema.buffers])  # moved by each process's own share
         state.ema.update(state.family)
         state.step += 1

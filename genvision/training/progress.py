@@ -8,6 +8,10 @@ from tqdm import tqdm
 
 from genvision.training.report import StepReport
 
+# tqdm puts ", " before the postfix, and takes no time left for none
+WITHOUT_END = "step {n_fmt}, {elapsed} gone{postfix}"
+WITH_END = "step {n_fmt}/{total_fmt} |{bar}| {elapsed} gone, {remaining} left{postfix}"
+
 
 class Progress:
     """A bar over optimizer steps.
@@ -26,13 +30,12 @@ class Progress:
             mininterval=interval,
             dynamic_ncols=True,
             file=sys.stderr,
-            bar_format="{desc} {n_fmt}/{total_fmt} |{bar}| {postfix} {elapsed}<{remaining}",
-            desc="step",
+            bar_format=WITHOUT_END,
         )
 
     def update(self, report: StepReport, total: int | None) -> None:
         """Moves the bar to the report's step; `total` as the state knows it by now."""
-        self._bar.total = total
+        self._bar.total, self._bar.bar_format = total, WITHOUT_END if total is None else WITH_END
         self._bar.set_postfix_str(f"loss {report.loss:.4f}, {report.images_per_second:.0f} images/s", refresh=False)
         self._bar.update(report.step - self._bar.n)
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
 from torch import nn
+from torch.compiler import config as compiler
 
-from genvision.config.schema import Config
+from genvision.config.schema import Config, TrainConfig
 from genvision.families.base import Family
 from genvision.training.budget import total_steps
 from genvision.training.ema import Ema
@@ -43,7 +44,18 @@ def make_state(family: Family, config: Config, accelerator: Accelerator) -> Trai
     """A state at step 0 around a built family, moved to the accelerator's device. Raises ConfigError for the budget."""
     total = total_steps(config.train)
     ema = Ema(family, config.ema.decay)  # copied first: preparing binds the family's own forward to it
+    switch(family, config.train)
     model, optimizer = accelerator.prepare(family, make_optimizer(family, config.train))
     ema.module.to(accelerator.device)
     ema.module.load_state_dict(family.state_dict())  # preparing gave every process the weights of the first
     return TrainState(family, model, optimizer, ema, total_steps=total)
+
+
+def switch(family: Family, config: TrainConfig) -> None:
+    """Turns on what the configuration asks for in every network of the family; names in its state stay as they are."""
+    for network in (getattr(family, role) for role in family.roles):
+        if config.gradient_checkpointing:
+            network.enable_gradient_checkpointing()
+        if config.compile:
+            compiler.recompile_limit = 64  # a U-Net has blocks of many shapes, each with a kernel of its own
+            network.compile_repeated_blocks()

@@ -8,10 +8,18 @@ from genvision.errors import ConfigError
 from genvision.trunks.conv import ConvTrunk
 from genvision.trunks.mixer import MixerTrunk
 from genvision.trunks.pixelcnn import PixelCNNTrunk
+from genvision.trunks.pixelcnnpp import PixelCNNPPTrunk
 from genvision.trunks.unet import UNetTrunk
 from genvision.trunks.vit import ViTTrunk
 
-TRUNKS = {"conv": ConvTrunk, "unet": UNetTrunk, "pixelcnn": PixelCNNTrunk, "vit": ViTTrunk, "mixer": MixerTrunk}
+TRUNKS = {
+    "conv": ConvTrunk,
+    "unet": UNetTrunk,
+    "pixelcnn": PixelCNNTrunk,
+    "pixelcnnpp": PixelCNNPPTrunk,
+    "vit": ViTTrunk,
+    "mixer": MixerTrunk,
+}
 
 
 def make_trunk(options: dict[str, Any], grid: tuple[int, int], *, causal: bool = False):

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genvision.layers.residual import ResidualBlock, group_norm
+from genvision.trunks.trunk import Trunk
 
 
-class ConvTrunk(nn.Module):
+class ConvTrunk(Trunk):
     """h (B,H,W,D), cond (B,D) -> (B,H,W,D). Options as in `genvision.config.trunks.ConvTrunkConfig`.
 
     Works in (B,D,H,W) memory: GroupNorm over few channels in bfloat16 is several times slower in channels_last.
@@ -29,5 +30,5 @@ class ConvTrunk(nn.Module):
     def forward(self, h: Tensor, cond: Tensor) -> Tensor:
         x = rearrange(h, "b h w d -> b d h w")
         for block in self.blocks:
-            x = block(x, cond)
+            x = self.run(block, x, cond)
         return rearrange(F.silu(self.norm(x)), "b d h w -> b h w d")

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import prod
+
 import torch
 from einops import pack, rearrange
 from torch import Tensor, nn
 
-from genvision.layers.block import Block
+from genvision.layers.block import Block, BlockCache
 from genvision.layers.embedding import PositionEmbedding
+from genvision.trunks.trunk import Trunk
 
 
-class TokenTrunk(nn.Module):
+@dataclass
+class TokenTrunkCache:
+    """What a causal token trunk remembers between tokens."""
+
+    first: Tensor  # (B,D): the start token
+    positions: Tensor | None  # (T,D)
+    blocks: list[BlockCache]
+    position: int = 0  # of the next token, in raster order
+
+
+class TokenTrunk(Trunk):
     """h (B,H,W,D), cond (B,D) -> (B,H,W,D), tokens in raster order.
 
     causal       shift the tokens by one first (a learned start token enters, the last token leaves), so that with
@@ -35,25 +49,46 @@ class TokenTrunk(nn.Module):
         class_token: bool = False,
     ) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.grid = width, grid
         self.position = PositionEmbedding(position, grid, width)
-        self.start = nn.Parameter(0.02 * torch.randn(width)) if causal else None
+        self.start_token = nn.Parameter(0.02 * torch.randn(width)) if causal else None
         self.class_token = nn.Parameter(0.02 * torch.randn(width)) if class_token else None
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
     def forward(self, h: Tensor, cond: Tensor) -> Tensor:
         height = h.shape[1]
-        if self.start is not None:
-            h = shift(h, self.start)
+        if self.start_token is not None:
+            h = shift(h, self.start_token)
         h = rearrange(self.position(h), "b h w d -> b (h w) d")
         if self.class_token is not None:
             h, _ = pack([self.class_token.to(h.dtype).expand(len(h), 1, -1), h], "b * d")
         for block in self.blocks:
-            h = block(h, cond)
+            h = self.run(block, h, cond)
         if self.class_token is not None:
             h = h[:, 1:]
         return rearrange(self.norm(h), "b (h w) d -> b h w d", h=height)
+
+    def start(self, cond: Tensor) -> TokenTrunkCache:
+        """An empty cache for len(cond) sequences; a class token is there from the beginning."""
+        n, tokens = len(cond), prod(self.grid)
+        prefix = [] if self.class_token is None else [self.class_token.expand(n, -1)]
+        blocks = [block.start(cond, len(prefix) + tokens) for block in self.blocks]
+        for h in prefix:
+            self._step_blocks(h, blocks)
+        return TokenTrunkCache(self.start_token.expand(n, -1), self.position.tokens(), blocks)
+
+    def step(self, h: Tensor | None, cache: TokenTrunkCache) -> Tensor:
+        """The token (B,D) before the next place, None at the first -> what `forward` gives at that place, (B,D)."""
+        i, cache.position = cache.position, cache.position + 1
+        h = cache.first if h is None else h
+        h = h if cache.positions is None else h + cache.positions[i]
+        return self.norm(self._step_blocks(h, cache.blocks))
+
+    def _step_blocks(self, h: Tensor, caches: list[BlockCache]) -> Tensor:
+        for block, cache in zip(self.blocks, caches, strict=True):
+            h = block.step(h, cache)
+        return h
 
 
 def shift(h: Tensor, start: Tensor) -> Tensor:

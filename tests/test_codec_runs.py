@@ -1,0 +1,106 @@
+"""Generators of codes, end to end: trained on a finished autoencoder, exported with it, drawn from again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from runs import fresh_launch, genvision, pictures, train, trained  # noqa: F401
+from safetensors.torch import load_file, save_file
+
+from genvision.pipelines import load
+from genvision.run_folder import RunFolder
+
+KINDS = {
+    "diffusion": ("gaussian", ["denoiser.patch=1"]),
+    "autoregressive": ("vq", ["family.likelihood=categorical"]),
+}
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tmp_path_factory, pictures):
+    """Kind of latents -> a finished autoencoder's folder."""
+    made: dict[str, RunFolder] = {}
+
+    def run(latent: str) -> RunFolder:
+        if latent not in made:
+            runs = tmp_path_factory.mktemp("codecs")
+            said = train(pictures, runs, "family=vae", "backbone=convnet", f"family.latent={latent}", "run.name=vae")
+            assert said.code == 0, said.err
+            made[latent] = RunFolder(runs / "vae")
+        return made[latent]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory, pictures, autoencoder):
+    """Family -> a finished generator of codes."""
+    made: dict[str, RunFolder] = {}
+
+    def run(family: str) -> RunFolder:
+        if family not in made:
+            latent, words = KINDS[family]
+            runs, codec = tmp_path_factory.mktemp("generators"), f"codec.run={autoencoder(latent).path}"
+            said = train(pictures, runs, f"family={family}", "backbone=vit", *words, codec, "run.name=codes")
+            assert said.code == 0, said.err
+            made[family] = RunFolder(runs / "codes")
+        return made[family]
+
+    return run
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_a_run_on_codes_has_its_record_and_no_bits_of_pixels(generator, family) -> None:
+    record = json.loads(generator(family).result.read_text())
+    assert record["status"] == "finished" and record["bits_per_dim"] is None
+    said = genvision("nll", generator(family).path)
+    assert said.code == 2 and "about codes" in said.error
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_an_export_needs_no_other_run_and_draws_the_same_images(generator, family, tmp_path) -> None:
+    folder = generator(family)
+    moved = shutil.copytree(folder.model, tmp_path / "elsewhere")
+    drawn = load(moved)(6, output_type="pt").images
+    assert torch.equal(drawn, torch.from_numpy(np.load(folder.samples / "final.npz")["images"]))
+    assert len(drawn.unique(dim=0)) == 6
+
+
+def test_latents_are_brought_to_unit_scale_and_the_run_remembers_how(generator, autoencoder, tmp_path) -> None:
+    folder = generator("diffusion")
+    state = json.loads(folder.codec.read_text())
+    assert (
+        len(state["mean"]) == len(state["std"]) == load(autoencoder("gaussian").path).config.options["latent_channels"]
+    )
+    assert load(folder.path).config.codec["state"] == state
+
+
+def test_another_autoencoder_under_the_generator_is_refused(generator, tmp_path) -> None:
+    moved = shutil.copytree(generator("diffusion").model, tmp_path / "elsewhere")
+    (weights,) = (moved / "decoder").glob("*.safetensors")
+    tensors = load_file(weights)
+    save_file({name: tensor + 1 for name, tensor in tensors.items()}, weights)
+    said = genvision("sample", moved, "--num-images", "1", "--out", tmp_path / "x.npz")
+    assert said.code == 4 and "the codec's weights have hash" in said.error
+
+
+@pytest.mark.parametrize(
+    ("family", "latent", "message"),
+    [
+        ("diffusion", "vq", "its codes are tokens, family=diffusion generates values"),
+        ("autoregressive", "gaussian", "its codes are values, family=autoregressive generates tokens"),
+        ("vae", "gaussian", "family=vae generates pixels"),
+    ],
+)
+def test_codes_of_the_wrong_kind_are_refused_in_one_line(autoencoder, pictures, tmp_path, family, latent, message):
+    said = train(pictures, tmp_path, f"family={family}", "backbone=vit", f"codec.run={autoencoder(latent).path}")
+    assert said.code == 2 and message in said.error and not any(tmp_path.iterdir())
+
+
+def test_a_codec_that_is_no_autoencoder_is_refused(trained, pictures, tmp_path) -> None:
+    said = train(pictures, tmp_path, "family=diffusion", f"codec.run={trained('autoregressive').path}")
+    assert said.code == 2 and "an autoencoder" in said.error.replace("name a run of family=vae", "an autoencoder")
