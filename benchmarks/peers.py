@@ -84,7 +84,7 @@ class PythaeVAE(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         config = VAEConfig(input_dim=SPEC.shape, latent_dim=16)
-        self.net = VAE(config, Encoder_Conv_VAE_MNIST(config), Decoder_Conv_AE_MNIST(config))  # pyrefly: ignore[bad-argument-type]
+        self.net = VAE(config, Encoder_Conv_VAE_MNIST(config), Decoder_Conv_AE_MNIST(config))
 
     def forward(self, images: Tensor, y: Tensor) -> Tensor:
         return self.net({"data": images / 255}).loss

@@ -151,7 +151,8 @@ class ImageGenerationPipeline(DiffusionPipeline):
 
 def family_config(family: str, options: dict) -> Any:
     """The options of a family as JSON brings them: its tuples come as lists."""
-    return FAMILY_CONFIGS[family](**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+    typed: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    return FAMILY_CONFIGS[family](**typed)
 
 
 def _autoencoder(networks: dict, image: ImageSpec, codec: dict) -> Autoencoder:
