@@ -21,9 +21,11 @@ from genvision.config import load_config
 from genvision.families import Family
 from genvision.probability.units import to_unit
 
+VIT = ["backbone=vit", "trunk.depth=6", "trunk.width=192", "trunk.head_width=64"]
 CELLS = {
     "pixelcnn": (["backbone=convnet", "trunk.depth=15", "trunk.width=128"], (1, 16, 64)),
-    "vit": (["backbone=vit", "trunk.depth=6", "trunk.width=192", "trunk.head_width=64"], (1, 16)),
+    "vit": (VIT, (1, 16)),
+    "performer": ([*VIT, "trunk.attention=performer"], (1, 16)),
     "mixer": (["backbone=mixer", "trunk.depth=6", "trunk.width=192"], (1, 16)),
 }
 
@@ -44,7 +46,6 @@ def cached(family: Family, batch: int) -> Side:
     return draw
 
 
-@torch.inference_mode()
 def naive(family: Family, batch: int, forwards: int) -> Side:
     """Draws so many pixels, each after a forward pass over the whole image; images per second if it went on."""
     x = torch.randint(0, 256, (batch, *SPEC.shape), dtype=torch.uint8)
@@ -91,7 +92,7 @@ def main() -> None:
     parser.add_argument("--forwards", type=int, default=2, help="of the 784 of the naive loop, in one round")
     args = parser.parse_args()
     torch.manual_seed(0)
-    heading(["transformers", "diffusers"])
+    heading(["transformers"])
     print(f"    a naive round times {args.forwards} of its {TOKENS} forward passes")
     rows: list[Row] = []
     for trunk, (words, batches) in CELLS.items():

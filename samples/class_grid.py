@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("run", help="run folder, exported folder, or Hub id")
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--guidance", type=float, help="diffusion only; 1 is none")
+    parser.add_argument("--guidance", type=float, help="not for a vae; 1 is none")
     parser.add_argument("--out", type=Path, default=Path("class_grid.png"))
     args = parser.parse_args()
 

@@ -21,7 +21,7 @@ Affine = tuple[Tensor, Tensor]
 def affine(layer: nn.Linear) -> Affine:
     """(weight (out,in), bias (out,)) of a layer, the longer axis of the weight contiguous in memory.
 
-    On a CPU the product with a single row is up to twice as fast so, and never slower.
+    On a CPU the product with a single row is up to twice as fast so.
     """
     wide = layer.out_features > layer.in_features
     return layer.weight.t().contiguous().t() if wide else layer.weight, layer.bias

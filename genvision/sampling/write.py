@@ -17,9 +17,8 @@ from genvision.storage import replacing
 def write_images(images: Tensor, out: Path, **arrays: Tensor | None) -> None:
     """images (N,C,H,W) uint8 -> `out` as an NPZ if it ends in .npz, else a folder of PNGs.
 
-    An NPZ has the key `images`, and those of `arrays` (labels, log_likelihood_nats) that are not None.
-
-    The PNGs are 000000.png .. in order. Everything appears at once or not at all. Raises DataError where `out` exists
+    An NPZ has the key `images`, and those of `arrays` (labels, log_likelihood_nats) that are not None; PNGs are named
+    000000.png .. in order. Everything appears at once or not at all. Raises DataError where `out` exists
     already (samples of two sources never mix) and StorageError where it cannot be written.
     """
     refuse_existing(out)

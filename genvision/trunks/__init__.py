@@ -1,4 +1,13 @@
-"""Trunks by name. Every one maps h (B,H,W,D) and cond (B,D) to (B,H,W,D)."""
+"""Trunks by name. Every one maps h (B,H,W,D) and cond (B,D) to (B,H,W,D).
+
+A causal one, whose output i sees inputs < i in raster order, can also be walked place by place, in eval mode:
+
+    start(cond) -> cache       for as many images as cond (B,D) has rows; computes what depends on cond alone
+    step(h, cache) -> (B,D)    the output at the next place, from the input h (B,D) just before it, None at the first
+
+The cache holds the position and all that is remembered, allocated once. The outputs are those of `forward` up to
+rounding, and all steps together cost about one forward pass: nothing is computed twice.
+"""
 
 from __future__ import annotations
 

@@ -28,6 +28,7 @@ FAMILIES = {
         "train.batch_size=16",
         "ema.decay=0.98",
         "family.likelihood=logistic_mixture",
+        *SCORED,
     ],
     "diffusion": ["train.images=24000", "train.batch_size=64", "sample.steps=25", *SCORED],
 }
