@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from genvision import pipelines
-from genvision.errors import ConfigError
 from genvision.families.base import Family
 from genvision.pipelines import ImageGenerationPipeline
 from genvision.training import checkpoint
@@ -33,9 +32,7 @@ def asked(family: Family, options: Mapping[str, Any]) -> dict[str, Any]:
     nothing to the family.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    if foreign := sorted(given.keys() - {*family.sample_options, *family.sample_models}):
-        flag = foreign[0].replace("_", "-")
-        raise ConfigError(f"--{flag} means nothing to family={family.options.name}; leave it out")
+    family.check_options(given)
     device = next(family.parameters()).device
     models = {name: load(given[name]).to(device).generator for name in family.sample_models if name in given}
     return given | models

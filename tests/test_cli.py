@@ -239,10 +239,10 @@ def test_sample_takes_the_options_of_an_autoregressive_sampler_and_tells_the_log
 @pytest.mark.parametrize(
     ("family", "words", "code", "message"),
     [
-        ("vae", ["--steps", "3"], 2, "--steps means nothing to family=vae; leave it out"),
-        ("vae", ["--guidance", "2"], 2, "--guidance means nothing to family=vae"),
-        ("autoregressive", ["--steps", "2"], 2, "--steps means nothing to family=autoregressive"),
-        ("diffusion", ["--top-k", "2"], 2, "--top-k means nothing to family=diffusion; leave it out"),
+        ("vae", ["--steps", "3"], 2, "steps means nothing to family=vae; leave it out"),
+        ("vae", ["--guidance", "2"], 2, "guidance means nothing to family=vae"),
+        ("autoregressive", ["--steps", "2"], 2, "steps means nothing to family=autoregressive"),
+        ("diffusion", ["--top-k", "2"], 2, "top_k means nothing to family=diffusion; leave it out"),
         ("autoregressive", ["--temperature", "0"], 2, "sample.temperature=0.0 must be more than 0"),
         ("autoregressive", ["--top-p", "1.5"], 2, "sample.top_p=1.5 must be more than 0 and at most 1"),
         ("autoregressive", ["--log-likelihood"], 2, "--log-likelihood has no place in a folder of PNGs"),

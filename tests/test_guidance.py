@@ -176,7 +176,7 @@ def test_a_damaged_or_unknown_guide_is_refused(run, trained, tmp_path):
     said = genvision(*words, "--guide", trained("vae").path)
     assert said.code == 2 and "the guide must share images" in said.last_error
     said = genvision("sample", trained("vae").path, "--guide", run, "--out", tmp_path / "out")
-    assert said.code == 2 and "--guide means nothing to family=vae; leave it out" in said.error
+    assert said.code == 2 and "guide means nothing to family=vae; leave it out" in said.error
     assert not (tmp_path / "out").exists()
 
 

@@ -42,6 +42,16 @@ def test_class_grid_has_a_class_in_each_column(trained, tmp_path, monkeypatch, c
     assert shown.shape == (3, 2, 8, 8) and np.array_equal(shown.reshape(6, 8, 8), expected[:, 0].numpy())
 
 
+def test_guidance_shows_one_noise_under_each_strength(trained, tmp_path, monkeypatch, capsys):
+    folder = trained("diffusion")
+    words = (folder.path, "--strengths", 1, 1e4, "--seed", 4, "--out", tmp_path / "g.png")
+    shown = run_script(monkeypatch, capsys, "guidance.py", *words)
+    for row, strength in zip(shown, (1.0, 1e4), strict=True):
+        expected = load(folder.path)(2, seed=4, guidance=strength, output_type="pt").images
+        assert np.array_equal(row, expected[:, 0].numpy())
+    assert (shown[0] != shown[1]).any()
+
+
 def test_interpolation_walks_from_one_latent_to_the_other(trained, tmp_path, monkeypatch, capsys):
     folder = trained("vae")
     words = (folder.path, "--rows", 2, "--columns", 5, "--seed", 3, "--out", tmp_path / "walk.png")
@@ -89,6 +99,7 @@ def test_trajectory_goes_from_noise_to_the_sample(trained, tmp_path, monkeypatch
     ("name", "family", "message"),
     [
         ("completion.py", "vae", "is of family=vae: only an autoregressive one completes images"),
+        ("guidance.py", "vae", "guidance means nothing to family=vae; leave it out"),
         ("interpolation.py", "diffusion", "is of family=diffusion: only a vae has latents to walk between"),
         ("trajectory.py", "vae", "is of family=vae: only a diffusion one goes from noise to image"),
     ],

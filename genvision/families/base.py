@@ -122,14 +122,20 @@ class Family(nn.Module):
             raise ConfigError(f"labels must be {n} numbers from 0 to {self.spec.classes - 1}; got {len(labels)}")
         return labels
 
+    def check_options(self, names: Iterable[str]) -> None:
+        """ConfigError for the name of an option that means nothing to the family's sampler."""
+        if foreign := sorted({*names} - {*self.sample_options, *self.sample_models}):
+            raise ConfigError(f"{foreign[0]} means nothing to family={self.options.name}; leave it out")
+
     @torch.no_grad()
     def sample_chunk(self, slots: Tensor, labels: Tensor | None, seed: int, **options) -> Tensor:
         """The images with the global indices `slots`, in eval mode and in the model's own precision.
 
         slots   (B,) int64 indices; those past the end of `labels` are padding and get its last entry
         labels  (n,) int64 of all images, as `check_labels` returns them; None where the family is unconditional
-        Raises NonFiniteError instead of turning a NaN into a black pixel.
+        Raises NonFiniteError instead of turning a NaN into a black pixel, ConfigError for an option of other families.
         """
+        self.check_options(options)
         device = next(self.parameters()).device
         y = None if labels is None else labels[slots.clamp(max=len(labels) - 1)].to(device)
         was_training = self.training
