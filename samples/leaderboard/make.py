@@ -22,15 +22,15 @@ RUNS = Path("runs/leaderboard")
 COMMON = ["data=fashion_mnist_mini", "size=small", f"run.dir={RUNS}", "log.grid_every_steps=0", "ema.decay=0.995"]
 SCORED = ["score.num_images=2000", "score.extractor=efficientnet-lite0"]
 FAMILIES = {
-    "vae": ["train.images=64000", "train.batch_size=64", *SCORED],
+    "vae": ["train.images=96000", "train.batch_size=64", *SCORED],
     "autoregressive": [
-        "train.images=4000",
+        "train.images=6000",
         "train.batch_size=16",
         "ema.decay=0.98",
         "family.likelihood=logistic_mixture",
         *SCORED,
     ],
-    "diffusion": ["train.images=24000", "train.batch_size=64", "sample.steps=25", *SCORED],
+    "diffusion": ["train.images=48000", "train.batch_size=64", "sample.steps=25", *SCORED],
 }
 BACKBONES = ("convnet", "vit", "mixer")
 
