@@ -3,9 +3,9 @@
     python samples/leaderboard/make.py
 
 Inside a family every backbone sees the same images, as many as its slowest one manages in about four minutes on two CPU
-cores, and has the same parameters within 10 % (`configs/size/small.yaml`). Nothing was tuned for a single cell: one
-learning rate a backbone, as in `configs/backbone/`. A run that was interrupted goes on where it was. Options after the
-command, such as `train.images=512`, go to every cell: a quick check of the whole.
+cores, and has the same parameters within 10 % (`configs/size/small.yaml`). Nothing was tuned for a single cell:
+one learning rate for all nine. A run that was interrupted goes on where it was. Options after the command, such as
+`train.images=512`, go to every cell: a quick check of the whole.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from genvision.evaluation.leaderboard import build
 
 HERE = Path(__file__).parent
 RUNS = Path("runs/leaderboard")
-COMMON = ["data=fashion_mnist_mini", "size=small", f"run.dir={RUNS}", "log.grid_every_steps=0", "ema.decay=0.995"]
+COMMON = [
+    "data=fashion_mnist_mini",
+    "size=small",
+    f"run.dir={RUNS}",
+    "train.learning_rate=2e-3",
+    "log.grid_every_steps=0",
+    "ema.decay=0.995",
+]
 SCORED = ["score.num_images=2000", "score.extractor=efficientnet-lite0"]
 FAMILIES = {
     "vae": ["train.images=96000", "train.batch_size=64", *SCORED],

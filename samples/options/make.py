@@ -22,7 +22,14 @@ HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[1] / "docs" / "OPTIONS.md"
 RUNS = Path("runs/options")
 BACKBONES = ("convnet", "vit", "mixer")
-COMMON = ["data=fashion_mnist_mini", "size=small", f"run.dir={RUNS}", "log.grid_every_steps=0", "ema.decay=0.995"]
+COMMON = [
+    "data=fashion_mnist_mini",
+    "size=small",
+    f"run.dir={RUNS}",
+    "train.learning_rate=2e-3",
+    "log.grid_every_steps=0",
+    "ema.decay=0.995",
+]
 SCORED = ["score.num_images=1000", "score.extractor=efficientnet-lite0"]
 GROUPS = {  # what is held still while options change
     "vae": ["family=vae", "train.images=32000", "train.batch_size=64"],
