@@ -145,12 +145,32 @@ def _nll_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
 
 
+def _match_arguments(parser: argparse.ArgumentParser) -> None:
+    """find the widths at which the backbones cost the same"""
+    parser.set_defaults(run=commands.match)
+    parser.add_argument("keys", nargs="*", metavar="key=value", help="family= (all by default), size=, data=, keys")
+    parser.add_argument("--by", default="params", choices=("params", "macs", "step_time"))
+    parser.add_argument("--target", type=float, help="cost of each; by default what the ConvNet costs at this size")
+    parser.add_argument("--tol", type=float, default=0.02, help="largest mismatch, 0.02 by default")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.yaml", help="write a size file, such as configs/size/NAME.yaml"
+    )
+
+
+def _compare_arguments(parser: argparse.ArgumentParser) -> None:
+    """train a grid of cells under one budget and rank them"""
+    parser.set_defaults(run=commands.compare)
+    parser.add_argument("grid", metavar="NAME|FILE.yaml", help="families, backbones, seeds, shares of the data, rates")
+    parser.add_argument("keys", nargs="*", metavar="key=value", help="go to every run")
+    parser.add_argument("--out", type=Path, default=Path("runs/compare"), metavar="DIR", help="runs/compare by default")
+
+
 def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
-    """rebuild the leaderboard from result files alone"""
+    """build it from result files alone, verify or reproduce a row, tell two rows apart"""
     parser.set_defaults(run=commands.leaderboard)
-    parser.add_argument("action", choices=("build",))
-    parser.add_argument("runs", type=Path, metavar="RUNS")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="RUNS/leaderboard by default")
+    parser.add_argument("action", choices=("build", "verify", "reproduce", "diff"))
+    parser.add_argument("paths", type=Path, nargs="+", metavar="RUNS|RUN|A B")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="RUNS/leaderboard by default; reproduced by default")
 
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -173,6 +193,8 @@ PARSERS = {
     "sample": _sample_arguments,
     "score": _score_arguments,
     "nll": _nll_arguments,
+    "match": _match_arguments,
+    "compare": _compare_arguments,
     "leaderboard": _leaderboard_arguments,
     "data": _data_arguments,
     "doctor": _doctor_arguments,

@@ -76,11 +76,42 @@ def nll(args: argparse.Namespace) -> None:
     _write_json(args.json, bits)
 
 
-def leaderboard(args: argparse.Namespace) -> None:
-    """Rebuild the leaderboard from the result files below a folder."""
-    from genvision.evaluation.leaderboard import build
+def match(args: argparse.Namespace) -> None:
+    """Find the widths at which the backbones cost the same."""
+    _check_torchvision()
+    from genvision.match_command import match_cells
 
-    print(build(args.runs, args.out or args.runs / "leaderboard"))
+    print(match_cells(args.keys, by=args.by, target=args.target, tolerance=args.tol, out=args.out))
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Train a grid of cells under one budget."""
+    _check_torchvision()
+    from genvision.comparison import compare as run_grid
+
+    print(run_grid(args.grid, args.out, args.keys))
+
+
+def leaderboard(args: argparse.Namespace) -> None:
+    """Build a leaderboard, verify or reproduce a row, or tell two rows apart."""
+    if len(args.paths) != 1 + (args.action == "diff"):
+        raise ConfigError(f"genvision leaderboard {args.action} takes {'two runs' if args.action == 'diff' else 'one'}")
+    _check_torchvision()
+    from genvision.evaluation import difference, leaderboard
+
+    first = args.paths[0]
+    if args.action == "build":
+        _say(str(leaderboard.build(first, args.out or first / "leaderboard")))
+    elif args.action == "diff":
+        _say(difference.difference_text(*args.paths))
+    elif args.action == "verify":
+        from genvision.verification import verify
+
+        _say("\n".join(f"{check.field} {check.found}" for check in verify(first)))
+    else:
+        from genvision.reproduction import reproduce
+
+        _say(reproduce(first, args.out or Path("reproduced")))
 
 
 def data(args: argparse.Namespace) -> None:

@@ -55,6 +55,8 @@ def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: An
         size=config.size,
         data=config.data.name,
         seed=config.train.seed,
+        learning_rate=config.train.learning_rate,
+        data_fraction=config.data.fraction,
         config_hash=config_hash(config),
         git=git_state(Path(__file__).parent),
         packages={"genvision": __version__} | {name: version(name) for name in PACKAGES},

@@ -30,7 +30,7 @@ NOISE = RNG.integers(0, 256, (8, 8, 3), np.uint8)
 
 def folder(path: Path, **changes) -> DataConfig:
     plain = DataConfig(
-        "folder", str(path), download=False, labels=True, flip=False, crop_padding=0, validation_fraction=0
+        "folder", str(path), download=False, labels=True, flip=False, crop_padding=0, validation_fraction=0, fraction=1
     )
     return replace(plain, **({"height": 8, "width": 8} | changes))
 

@@ -23,7 +23,8 @@ from genvision.spec import ImageSpec
 
 
 def config(name: str = "fashion_mnist_mini", **changes) -> DataConfig:
-    plain = DataConfig(name, download=False, labels=True, flip=False, crop_padding=0, validation_fraction=0.1)
+    usual = {"download": False, "labels": True, "flip": False, "crop_padding": 0}
+    plain = DataConfig(name, **usual, validation_fraction=0.1, fraction=1.0)
     return replace(plain, **changes)
 
 
@@ -117,8 +118,23 @@ def test_validation_is_held_out_fixed_and_disjoint(tiny_mnist):
         k for k, row in enumerate(made["train"][0]) if row.tobytes() in {r.tobytes() for r in validation.images.numpy()}
     ]
     assert first == [3, 5, 16, 18, 19]  # whatever train.seed is: pinned
-    with pytest.raises(DataError, match=r"validation_fraction=0\.0: leaves no validation images of 20"):
+    with pytest.raises(DataError, match=r"validation_fraction=0\.0 and data\.fraction=1\.0 leave no validation images"):
         load(replace(here, validation_fraction=0.0), "validation")
+
+
+def test_a_fraction_is_part_of_a_larger_one_and_leaves_other_splits_alone(tiny_mnist):
+    root, _ = tiny_mnist
+    here = config("mnist", root=str(root), validation_fraction=0.25)
+    rows = [
+        {row.tobytes() for row in load(replace(here, fraction=fraction), "train").images.numpy()}
+        for fraction in (0.2, 0.6, 1.0)
+    ]
+    assert [len(part) for part in rows] == [3, 9, 15] and rows[0] < rows[1] < rows[2]
+    for split in ("validation", "test"):
+        assert torch.equal(load(replace(here, fraction=0.2), split).images, load(here, split).images)
+    for reference in ("mnist:train", "mnist:validation"):  # what a score is held against stays whole
+        asked, split = parse_reference(reference, replace(here, fraction=0.2))
+        assert torch.equal(load(asked, split).images, load(here, split).images)
 
 
 def test_labels_can_be_dropped_without_touching_pixels():

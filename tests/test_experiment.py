@@ -172,7 +172,7 @@ def test_default_names_are_numbered_and_a_given_one_is_never_taken(pictures, tmp
         (["data.height=9"], 2, "9x8 pixels cannot be cut into 2x2 patches"),
         (["sample.scheduler=ddim"], 2, "sample.scheduler=ddim cannot serve family.path=flow"),
         (["data.crop_padding=8"], 2, "data.crop_padding=8"),
-        (["data.validation_fraction=0.001"], 3, "leaves no validation images"),
+        (["data.validation_fraction=0.001"], 3, "leave no validation images"),
         (["train.init_from=/no/such/run"], 4, "/no/such/run"),
         (["log.tensorboard=true"], 2, "pip install 'genvision[tensorboard]'"),
         (["--resume", "auto"], 2, "set run.name"),

@@ -13,7 +13,7 @@ import pytest
 import genvision
 
 PACKAGE = Path(genvision.__file__).parent
-COMMANDS = ("dry_run", "score_command", "sample_command")
+COMMANDS = ("dry_run", "score_command", "sample_command", "match_command")
 LAYERS = {
     0: ("spec", "errors", "storage", "config"),
     1: ("layers", "probability"),
@@ -36,6 +36,12 @@ LAYERS = {
         "activations",
         "score_command",
         "sample_command",
+        "match_command",
+        "matching",
+        "comparison",
+        "verification",
+        "reproduction",
+        "step_time",
         "analysis",
     ),
     9: ("cli", "commands", "doctor", "__init__"),

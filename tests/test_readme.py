@@ -12,6 +12,7 @@ from runs import fresh_launch, genvision, write_pictures  # noqa: F401
 
 from genvision import load
 from genvision.config import load_config
+from genvision.config.grid import cells, read_grid
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"^```(?:\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -20,7 +21,7 @@ LAUNCHERS = (
     ["accelerate", "launch", "train_gen.py"],
     ["torchrun", "--nproc_per_node", "2", "train_gen.py"],
 )
-BUDGET = dict.fromkeys(("sample", "score", "nll"), ("--num-images", "8"))
+BUDGET = dict.fromkeys(("sample", "score", "nll"), ("--num-images", "8")) | {"match": ("size=tiny",)}
 
 
 def shown():
@@ -64,6 +65,7 @@ def folder(tmp_path_factory):
     for name, words in RUNS.items():
         said = genvision("train", *words, *small, f"run.name={name}")
         assert said.code == 0, said.err
+    shutil.copytree(root / "runs" / "NAME", root / "runs" / "OTHER")
     checkpoints = root / "runs" / "unet" / "checkpoints"
     shutil.copytree(checkpoints / "step-000000001", checkpoints / "step-000000500")
     return root
@@ -80,7 +82,12 @@ def test_a_training_command_resolves_and_can_have_its_data(words, folder, tmp_pa
     assert data.name in ("fashion_mnist_mini", "folder") or data.download
 
 
-@pytest.mark.parametrize("words", [words for words in COMMANDS if words[0] != "train"], ids=" ".join)
+@pytest.mark.parametrize("words", [words for words in COMMANDS if words[0] == "compare"], ids=" ".join)
+def test_a_comparison_has_its_grid(words, tmp_path):
+    assert cells(read_grid(words[1]), tmp_path)
+
+
+@pytest.mark.parametrize("words", [words for words in COMMANDS if words[0] not in ("train", "compare")], ids=" ".join)
 def test_a_command_on_a_run_does_its_work(words, folder, monkeypatch):
     monkeypatch.chdir(folder)
     said = genvision(*words, *BUDGET.get(words[0], ()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genvision.config.groups import CONFIG_DIR
-from genvision.config.load import config_hash, load_config, to_yaml
+from genvision.config.load import config_hash, load_config, recorded_hash, to_yaml
 from genvision.config.schema import Config
 
-__all__ = ["CONFIG_DIR", "Config", "config_hash", "load_config", "to_yaml"]
+__all__ = ["CONFIG_DIR", "Config", "config_hash", "load_config", "recorded_hash", "to_yaml"]

@@ -96,8 +96,17 @@ def to_yaml(config: Config) -> str:
 
 def config_hash(config: Config) -> str:
     """Hex SHA-256 of everything that decides what is trained and drawn: the config without run.* and log.*."""
-    plain = {key: value for key, value in _plain(config).items() if key not in ("run", "log")}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    return _hash(_plain(config))
+
+
+def recorded_hash(path: Path) -> str:
+    """The `config_hash` of a run's config.yaml as it was written, by whatever version."""
+    return _hash(OmegaConf.to_container(OmegaConf.load(path)))
+
+
+def _hash(plain: Any) -> str:
+    decides = {key: value for key, value in plain.items() if key not in ("run", "log")}
+    return hashlib.sha256(json.dumps(decides, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def _plain(config: Config) -> dict[str, Any]:

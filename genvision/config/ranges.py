@@ -45,7 +45,7 @@ NOT_NEGATIVE = {
     "trunk.attention_levels",
 }
 FRACTION = {"family.label_dropout"}
-SHARE = {"sample.top_p"}
+SHARE = {"sample.top_p", "data.fraction"}
 BELOW_ONE = {"data.validation_fraction", "train.betas", "ema.decay", "trunk.dropout"}
 MAY_BE_EMPTY = {"trunk.attention_levels"}
 CHANNELS = {"data.channels"}

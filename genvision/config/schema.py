@@ -26,6 +26,7 @@ class DataConfig:
     flip: bool = MISSING  # random horizontal flips in training
     crop_padding: int = MISSING  # random crops after reflection padding of so many pixels
     validation_fraction: float = MISSING  # of the training split, held out by a fixed permutation
+    fraction: float = MISSING  # of the other training images, the first of the same permutation: what is trained on
 
 
 @dataclass(frozen=True)

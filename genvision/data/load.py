@@ -27,7 +27,8 @@ FOLDER_CHANNELS = 3
 def load(config: DataConfig, split: Split) -> ImageSet:
     """Decode one split of the configured set, resized to data.{channels,height,width} where they are given.
 
-    train       without the held-out images        validation  `validation_fraction` of the training images, fixed
+    train       `fraction` of the images that are not held out, always the same ones
+    validation  `validation_fraction` of the training images, the held-out ones
     test        the set's own; of a folder without train/ and test/, a tenth chosen by hashing each file's path
     all         of a folder only: every image below it, unlabelled; what `folder:PATH` refers to
     Raises ConfigError for impossible values, DataError where images are missing, damaged or held by no split.
@@ -87,10 +88,11 @@ def parse_reference(text: str, default: DataConfig) -> tuple[DataConfig, Split]:
     """`NAME[:split]` or `folder:PATH` -> config and split, at the geometry of `default`, so that both can be compared.
 
     A name alone means its test split; a folder means all images below it, unlabelled. Root, download and the held-out
-    fraction are those of `default`; a default without a name lends no geometry. Raises ConfigError.
+    fraction are those of `default`, but all other training images count; a default without a name lends no geometry.
+    Raises ConfigError.
     """
     kind, separator, rest = text.partition(":")
-    config = default
+    config = default = replace(default, fraction=1.0)
     if default.name != MISSING and (kind == "folder" or kind != default.name):
         spec = spec_of(default)
         config = replace(default, channels=spec.channels, height=spec.height, width=spec.width)
@@ -112,9 +114,9 @@ def _members(config: DataConfig, split: Split, total: int) -> np.ndarray:
         return np.arange(total)
     held_out = round(config.validation_fraction * total)
     order = generator(HELD_OUT_SEED, Stream.ORDER).permutation(total)
-    kept = order[:held_out] if split == "validation" else order[held_out:]
+    trained_on = held_out + round(config.fraction * (total - held_out))
+    kept = order[:held_out] if split == "validation" else order[held_out:trained_on]
     if len(kept) == 0:
-        raise DataError(
-            f"data.validation_fraction={config.validation_fraction}: leaves no {split} images of {total}; change it"
-        )
+        fractions = f"data.validation_fraction={config.validation_fraction} and data.fraction={config.fraction}"
+        raise DataError(f"{fractions} leave no {split} images of {total}; change them")
     return np.sort(kept)

@@ -35,6 +35,8 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     "decoder_backbone": TEXT,
     "size": TEXT,
     "seed": COUNT,
+    "learning_rate": NUMBER,
+    "data_fraction": NUMBER,  # of the training images
     "config_hash": TEXT,
     "dataset_sha256": TEXT,  # pixels of the training images
     "git": (dict,),  # {"commit": str, "dirty": bool}; null outside a checkout

@@ -43,7 +43,8 @@ class Conditioner(nn.Module):
     def __init__(self, width: int, classes: int, *, time: bool = False) -> None:
         super().__init__()
         self.label = nn.Embedding(classes + 1, width)
-        nn.init.normal_(self.label.weight, std=0.02)
+        if time:  # beside the time, whose embedding starts small (Peebles & Xie 2023); alone it must be heard
+            nn.init.normal_(self.label.weight, std=0.02)
         self.sinusoids = Timesteps(width, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time = TimestepEmbedding(width, width) if time else None
 

@@ -2,54 +2,28 @@
 
     python samples/leaderboard/make.py
 
-Inside a family every backbone sees the same images, as many as its slowest one manages in about four minutes on two CPU
-cores, and has the same parameters within 10 % (`configs/size/small.yaml`). Nothing was tuned for a single cell:
-one learning rate for all nine. A run that was interrupted goes on where it was. Options after the command, such as
-`train.images=512`, go to every cell: a quick check of the whole.
+This is `genvision compare nine` (configs/compare/nine.yaml says what is held still) and copies of what it made. Options
+after the command, such as `train.images=512`, go to every cell: a quick check of the whole.
 """
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+from genvision.comparison import compare
+from genvision.config.grid import cells, read_grid
 from genvision.evaluation.leaderboard import build
 
 HERE = Path(__file__).parent
 RUNS = Path("runs/leaderboard")
-COMMON = [
-    "data=fashion_mnist_mini",
-    "size=small",
-    f"run.dir={RUNS}",
-    "train.learning_rate=2e-3",
-    "log.grid_every_steps=0",
-    "ema.decay=0.995",
-]
-SCORED = ["score.num_images=2000", "score.extractor=efficientnet-lite0"]
-FAMILIES = {
-    "vae": ["train.images=96000", "train.batch_size=64", *SCORED],
-    "autoregressive": [
-        "train.images=6000",
-        "train.batch_size=16",
-        "ema.decay=0.98",
-        "family.likelihood=logistic_mixture",
-        *SCORED,
-    ],
-    "diffusion": ["train.images=48000", "train.batch_size=64", "sample.steps=25", *SCORED],
-}
-BACKBONES = ("convnet", "vit", "mixer")
 
 
 def main() -> None:
-    for family, options in FAMILIES.items():
-        for backbone in BACKBONES:
-            name = f"{family}-{backbone}"
-            cell = [f"family={family}", f"backbone={backbone}", f"run.name={name}"]
-            launch = ["accelerate", "launch", "train_gen.py", *COMMON, *options, *cell, "--resume", "auto"]
-            subprocess.run([*launch, *sys.argv[1:]], check=True)
-            gather(RUNS / name, HERE / name)
+    print(compare("nine", RUNS, sys.argv[1:]))
+    for cell in cells(read_grid("nine"), RUNS):
+        gather(RUNS / cell.name, HERE / cell.name)
     print(build(HERE, HERE))
 
 

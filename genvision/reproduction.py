@@ -1,0 +1,60 @@
+"""A row of the leaderboard once more, from the data on."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from genvision.config import load_config
+from genvision.config.schema import Config
+from genvision.errors import RunError
+from genvision.evaluation.record import FILE_NAME, Record, read_record
+from genvision.experiment import run as train
+from genvision.run_folder import RunFolder
+
+CIRCUMSTANCES = ("device", "processes", "threads", "precision")
+
+
+def reproduce(row: Path, out: Path) -> str:
+    """Train, sample and score what a record tells of, in `out`, and say for each score whether it came out again.
+
+    row  a run folder, or one that holds nothing but a result.json: its command is then read
+    out  run.dir of the new run, which keeps its name; an interrupted one is gone on with
+    Raises RunError where a new value lies outside the interval of the old one, or where a value without an interval is
+    another one.
+    """
+    record = read_record(row / FILE_NAME)
+    config = _configuration(row, record, [f"run.dir={out}", f"run.name={record['run']}"])
+    again = read_record(train(config, resume="auto", command=record["command"] or "").result)
+    told = [_told(name, was, again) for name, was in _values(record).items()]
+    changed = [f"{name} {record[name]}, now {again[name]}" for name in CIRCUMSTANCES if record[name] != again[name]]
+    lines = [line for line, _ in told] + (["not equal: " + "; ".join(changed)] if changed else [])
+    if missed := [line for line, holds in told if not holds]:
+        raise RunError(f"{row / FILE_NAME} is not reproduced: {'; '.join(missed + lines[len(told) :])}")
+    return "\n".join(lines)
+
+
+def _configuration(row: Path, record: Record, where: list[str]) -> Config:
+    if RunFolder(row).config.is_file():
+        return RunFolder(row).read_config(where)
+    words = shlex.split(record["command"] or "")[2:]
+    if not words:
+        raise RunError(f"{row} holds neither a config.yaml nor the command of its run; there is nothing to go by")
+    path = words[words.index("--config") + 1] if "--config" in words else None
+    return load_config(path, [word for word in words if "=" in word and not word.startswith("--")] + where)
+
+
+def _values(record: Record) -> dict[str, dict[str, Any]]:
+    """name -> {"value", and perhaps "interval"} of every score and of bits/dim."""
+    bits = record["bits_per_dim"]
+    scores = {metric["name"]: metric for metric in (record["metrics"] or {}).values()}
+    return scores | ({f"bits/dim ({bits['kind']})": bits} if bits else {})
+
+
+def _told(name: str, was: dict[str, Any], again: Record) -> tuple[str, bool]:
+    """A line on one value, and whether it came out again."""
+    found = _values(again).get(name, {}).get("value")
+    low, high = was.get("interval") or (was["value"], was["value"])
+    holds = found is not None and low <= found <= high
+    return f"{name} {was['value']:.6g} [{low:.6g}, {high:.6g}], now {found}", holds

@@ -1,0 +1,146 @@
+"""`genvision compare`: a grid is read, trained, resumed; failed cells stay; tuning is shown."""
+
+from __future__ import annotations
+
+import pytest
+from runs import TINY, fresh_launch, genvision, pictures  # noqa: F401
+
+from genvision.config import CONFIG_DIR
+from genvision.config.grid import cells, read_grid
+from genvision.evaluation.numbers import MISSING
+from genvision.evaluation.record import FILE_NAME, read_record
+from genvision.evaluation.tuning import tuning_table
+
+GRID = """
+shared: [size=tiny]
+families:
+  vae: [train.steps=3, train.batch_size=8]
+  diffusion: [train.steps=5]
+backbones: [convnet, mixer]
+seeds: [0, 4]
+fractions: [0.25, 1]
+learning_rates: [1e-3, 0.004]
+"""
+
+
+def write_grid(folder, text):
+    path = folder / "grid.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_grid_is_every_combination_once(tmp_path):
+    found = cells(read_grid(str(write_grid(tmp_path, GRID))), tmp_path / "runs", ["log.every_steps=7"])
+    assert len(found) == len({cell.name for cell in found}) == 2 * 2 * 2 * 2 * 2
+    assert [cell.name for cell in found[:3]] == [
+        "vae-convnet-data0.25-lr0.001-seed0",
+        "vae-convnet-data0.25-lr0.001-seed4",
+        "vae-convnet-data0.25-lr0.004-seed0",
+    ]
+    assert found[-1].words == [
+        *("size=tiny", "family=diffusion", "backbone=mixer", "train.steps=5", "data.fraction=1", "train.seed=4"),
+        *("train.learning_rate=0.004", "log.every_steps=7", f"run.dir={tmp_path / 'runs'}"),
+        "run.name=diffusion-mixer-data1-lr0.004-seed4",
+    ]
+
+
+def test_an_axis_of_one_value_names_no_run(tmp_path):
+    found = cells(read_grid(str(write_grid(tmp_path, "families: {vae: []}"))), tmp_path)
+    assert [cell.name for cell in found] == ["vae-convnet", "vae-vit", "vae-mixer"]
+
+
+@pytest.mark.parametrize("name", [path.stem for path in (CONFIG_DIR / "compare").glob("*.yaml")])
+def test_every_shipped_grid_can_be(name, tmp_path):
+    assert cells(read_grid(name), tmp_path)
+
+
+def test_a_name_that_is_no_grid_lists_those_that_are(tmp_path):
+    said = genvision("compare", "ten", "--out", tmp_path / "runs")
+    assert said.code == 2 and said.error == "command line: no comparison ten; write FILE.yaml, or one of nine"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("backbones: [vit]", "grid.yaml: no family; write `families:` with words for some of vae"),
+        ("families: {vae: []}\nseed: [1]", "grid.yaml:2: unknown key seed; did you mean seeds?"),
+        ("families: {vea: []}", "grid.yaml:1: unknown key families.vea; did you mean families.vae?"),
+        ("families: {vae: []}\nseeds: [one]", "grid.yaml:2: seeds: expected a list of whole numbers, got [one]"),
+        ("families: {vae: [train.setps=3]}", "command line: unknown key train.setps; did you mean train.steps?"),
+        ("families: {vae: []}\nbackbones: [vti]", "backbone=vti is unknown (did you mean vit?)"),
+        (
+            "families: {vae: []}\nfractions: [2]",
+            "command line: data.fraction: must be more than 0 and at most 1, not 2",
+        ),
+    ],
+)
+def test_a_grid_that_makes_no_sense_is_one_line_and_trains_nothing(tmp_path, text, message):
+    said = genvision("compare", write_grid(tmp_path, text), "--out", tmp_path / "runs")
+    assert said.code == 2 and message in said.error.replace(str(tmp_path) + "/", "")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, pictures):
+    """A grid in which one cell fails: windows are not causal."""
+    folder = tmp_path_factory.mktemp("compared")
+    words = [f"data=folder:{pictures}", *(word for word in TINY if "steps" not in word), "log.grid_every_steps=0"]
+    text = f"shared: {words}\nfamilies: {{vae: [train.steps=2], autoregressive: [train.steps=2, trunk.mlp_ratio=1]}}\n"
+    grid = write_grid(folder, text.replace("'", "") + "backbones: [vit]\nlearning_rates: [1e-3, 1e9]\n")
+    return grid, folder / "runs", genvision("compare", grid, "--out", folder / "runs")
+
+
+def test_a_comparison_trains_its_cells_and_keeps_those_that_fail(compared):
+    _, runs, said = compared
+    assert said.code == 0, said.err
+    states = {path.parent.name: read_record(path)["status"] for path in runs.glob(f"*/{FILE_NAME}")}
+    assert states == {
+        **{f"{family}-vit-lr0.001": "finished" for family in ("vae", "autoregressive")},
+        **{f"{family}-vit-lr1e09": "diverged" for family in ("vae", "autoregressive")},
+    }
+    assert said.out.splitlines()[-1] == str(runs / "leaderboard" / "index.html")
+    assert (runs / "leaderboard" / "tuning.md").read_text() in said.out
+
+
+def test_a_finished_cell_is_not_trained_again(compared):
+    grid, runs, _ = compared
+    path = runs / "vae-vit-lr0.001" / FILE_NAME
+    before = path.stat().st_mtime_ns
+    assert genvision("compare", grid, "--out", runs).code == 0
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_cell_that_cannot_start_is_recorded_with_its_reason(tmp_path):
+    grid = write_grid(tmp_path, "families: {vae: [train.steps=2, data=folder:none, data.height=8, data.width=8]}")
+    said = genvision("compare", grid, "--out", tmp_path / "runs", "backbone=vit")
+    assert said.code == 0, said.err
+    record = read_record(tmp_path / "runs" / "vae-convnet" / FILE_NAME)
+    assert (
+        record["status"] == "failed"
+        and record["reason"].startswith("genvision: error: ")
+        and "none" in record["reason"]
+    )
+
+
+def record(family, backbone, rate, loss, score, status="finished"):
+    metrics = None if score is None else {"frechet": {"value": score}}
+    return {
+        **{"family": family, "backbone": backbone, "learning_rate": rate, "seed": 1, "data_fraction": 0.5},
+        **{"status": status, "validation": {"validation_loss": loss}, "metrics": metrics},
+    }
+
+
+def test_the_best_rate_is_chosen_by_the_held_out_loss():
+    table = tuning_table(
+        [
+            record("vae", "vit", 1e-3, 3.5, 50.0),
+            record("vae", "vit", 2e-3, 3.25, 80.0),
+            record("vae", "vit", 4e-3, 3.75, 90.0),
+            record("vae", "vit", 8e-3, None, None, status="diverged"),
+            record("vae", "mixer", 1e-3, None, None, status="diverged"),
+        ]
+    )
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"]
+    assert rows[2] == ["vae", "mixer", "0.5", "1", "0 of 1", *[MISSING] * 4]
+    assert rows[3] == ["vae", "vit", "0.5", "1", "3 of 4", "0.002", "3.250", "80.00", "80.00"]
+    assert len(rows) == 4
