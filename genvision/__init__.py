@@ -19,6 +19,9 @@ __all__ = ["__version__", "load"]
 def __getattr__(name: str) -> Any:
     """`load`, imported when first asked for: a wrong key on the command line must answer before torch is read."""
     if name == "load":
+        from genvision.doctor import check_torchvision
+
+        check_torchvision()
         from genvision.loading import load
 
         return load

@@ -77,7 +77,8 @@ class Experiment:
         self.reference: ImageSet | None = None
         if config.score.num_images:
             require_extractor(config.score.extractor, config.score.extractor_weights)
-            self.reference = reference_set(config.score.reference, config.data, self.train_set.spec.shape)
+            n, shape = config.score.num_images, self.train_set.spec.shape
+            self.reference = reference_set(config.score.reference, config.data, shape, n)
         self.held_out = data.load(config.data, "validation") if config.data.validation_fraction else None
         found = checkpoint.resolve(resume, folder.checkpoints) if folder and resume else None
         self.codec = fit_codec(config, self.train_set, folder)

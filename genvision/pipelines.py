@@ -210,4 +210,5 @@ def _load_network(folder: Path, role: str) -> ModelMixin:
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info[problem]:
             raise RunError(f"{folder / role} has {problem.replace('_', ' ')}: {', '.join(map(str, info[problem][:3]))}")
-    return network
+    # frozen as a run's averaged weights are: torch multiplies by weights that may want a gradient in another order
+    return network.requires_grad_(False)

@@ -51,19 +51,19 @@ def score_source(
         n = num_images or config.score.num_images
         if not n:
             raise ConfigError("--num-images is needed: the run itself was not scored")
-        real = reference_set(reference, config.data, family.spec.shape)  # before minutes of drawing: it may be missing
+        real = reference_set(reference, config.data, family.spec.shape, n)
         settings = {**pipeline.config.sampling, **asked(family, options)}
         seed = config.sample.seed if seed is None else seed
         images = draw(family, n, seed, settings).images
         sampling = sampling_protocol(settings, family, seed=seed, ema=config.ema.decay, labels="k mod classes")
     else:
-        if given := sorted(name for name, value in options.items() if value is not None):
+        if given := sorted(name for name, value in {"seed": seed, **options}.items() if value is not None):
             flag = given[0].replace("_", "-")
             raise ConfigError(f"--{flag} is for drawing, and {source} is no run to draw from; leave it out")
         images, sampling = read_images(source), None
         if num_images:
             require_count(len(images), num_images)
-        real = reference_set(reference, _unnamed(reference, images), images.shape[1:])
+        real = reference_set(reference, _unnamed(reference, images), images.shape[1:], len(images))
     scored = score_images(images, real, extractor=extractor, weights=weights, device=device, sampling=sampling)
     return as_json(scored)
 

@@ -16,10 +16,10 @@ from genvision.config.schema import Config, DataConfig
 from genvision.data import ImageSet
 from genvision.errors import ConfigError
 from genvision.evaluation.batches import batches
-from genvision.evaluation.extractors import make_extractor
+from genvision.evaluation.extractors import CHANNELS, make_extractor
 from genvision.evaluation.features import extract, reference_features, reference_subset
 from genvision.evaluation.protocol import build_protocol, protocol_hash
-from genvision.evaluation.scores import score
+from genvision.evaluation.scores import require_enough, score
 from genvision.families.base import Family
 from genvision.probability.units import psnr_db
 from genvision.sampling import draw_images
@@ -52,11 +52,18 @@ def draw(family: Family, n: int, seed: int, settings: Mapping[str, Any]) -> Draw
     return Drawn(images, time.perf_counter() - began)
 
 
-def reference_set(reference: str | None, trained_on: DataConfig, shape: Sequence[int]) -> ImageSet:
+def reference_set(reference: str | None, trained_on: DataConfig, shape: Sequence[int], n: int) -> ImageSet:
     """The real images of `score.reference`; None means the test split of the set that was trained on.
 
-    Raises ConfigError where their size differs from that of the generated images (a resize would hide it).
+    Whatever would stop the score of n images (C,H,W) against them is found here, before minutes of training or drawing.
+    Raises ConfigError where their size differs from that of the generated images (a resize would hide it), and where an
+    extractor takes no such channels; DataError where there are too few.
     """
+    if shape[0] not in CHANNELS:
+        raise ConfigError(
+            f"images of {shape[0]} channels cannot be scored: extractors take gray or RGB; use data.channels=1 or 3, "
+            "or score nothing (score.num_images=0)"
+        )
     config, split = data.parse_reference(reference, trained_on) if reference else (trained_on, "test")
     real = data.load(config, split)
     if tuple(real.images.shape[1:]) != tuple(shape):
@@ -64,6 +71,7 @@ def reference_set(reference: str | None, trained_on: DataConfig, shape: Sequence
             f"score.reference={reference}: its images are {tuple(real.images.shape[1:])}, the generated ones "
             f"{tuple(shape)}; name a reference of the same channels, height and width"
         )
+    require_enough(n, len(real))
     return real
 
 

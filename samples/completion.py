@@ -26,8 +26,8 @@ def main() -> None:
     if not state.is_main_process:
         return
     family = genvision.load(args.run).to(state.device).generator
-    if family.options.name != "autoregressive":
-        raise ConfigError(f"{args.run} is of family={family.options.name}: only an autoregressive one completes images")
+    if family.options.name != "autoregressive" or not family.codec.lossless:
+        raise ConfigError(f"{args.run} is no run of family=autoregressive on pixels, which alone completes images")
     real = data.load(RunFolder(args.run).read_config().data, "test")
     images = real.images[: args.columns].repeat(args.rows, 1, 1, 1).to(state.device)
     labels = None if real.labels is None else real.labels[: args.columns].repeat(args.rows).to(state.device)

@@ -7,6 +7,7 @@ import torch
 
 import genvision
 from genvision.errors import ConfigError, run_script
+from genvision.families.vae import VAE
 from genvision.probability.randomness import Stream, normal
 from genvision.sampling import processes, write_grid
 from genvision.spec import Draw
@@ -25,8 +26,8 @@ def main() -> None:
     if not state.is_main_process:
         return
     family = genvision.load(args.run).to(state.device).generator
-    if family.options.name != "vae":
-        raise ConfigError(f"{args.run} is of family={family.options.name}: only a vae has latents to walk between")
+    if not isinstance(family, VAE):
+        raise ConfigError(f"{args.run} is no vae of family.latent=gaussian, which alone has latents to walk between")
     slots = torch.arange(2 * args.rows, device=state.device)
     ends = normal(Draw(args.seed, 0, slots), Stream.SAMPLE + Stream.LATENT, family.noise_size())
     rows = []

@@ -4,11 +4,9 @@ import argparse
 from pathlib import Path
 
 import torch
-from einops import rearrange
 
 import genvision
 from genvision.errors import ConfigError, run_script
-from genvision.probability.units import to_pixels
 from genvision.sampling import processes, write_grid
 from genvision.spec import Draw
 
@@ -36,10 +34,10 @@ def main() -> None:
     y = None if labels is None else labels.to(state.device)
     draw = Draw(args.seed, 0, torch.arange(args.rows, device=state.device))
     with torch.no_grad():
-        states = torch.stack(list(family.trajectory(draw, y, **options)))
-    moments = torch.linspace(0, len(states) - 1, args.columns).round().long()
-    shown = rearrange(to_pixels(states[moments].cpu()), "t b c h w -> (b t) c h w")
-    print(write_grid(shown, args.out, columns=args.columns))
+        states = list(family.trajectory(draw, y, **options))
+        moments = torch.linspace(0, len(states) - 1, args.columns).round().long().tolist()
+        shown = [family.codec.from_values(states[moment], y, draw).cpu() for moment in moments]
+    print(write_grid(torch.stack(shown, 1).flatten(0, 1), args.out, columns=args.columns))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from torch.distributions import Normal
 
 from genvision.probability.bounds import active_units, free_bits, importance_weighted
 from genvision.probability.likelihood import make_likelihood
+from genvision.probability.randomness import Stream, normal
 from genvision.spec import Batch, Draw, ImageSpec
 
 N = 4
@@ -86,6 +87,33 @@ def test_the_samples_of_a_bound_are_keyed(cell) -> None:
     torch.testing.assert_close(third[0], five[4, 2:3], rtol=1e-9, atol=0)
 
 
+def test_what_is_drawn_follows_the_prior_of_its_label(cell) -> None:
+    """z = mean + std eps; mean and std are those of p(z | v, y) where a vector v ~ N(0, I) stands above z."""
+    n = 32
+    y, draw = torch.arange(n) % 2, draw_of(n, seed=5)
+    noise = normal(draw, Stream.SAMPLE + Stream.LATENT, cell.noise_size()).double()[..., None, None]
+    z = noise[:, :1]
+    with torch.no_grad():
+        if cell.options.top_channels:
+            mean, log_var = cell.decoder.top(noise[:, 1:], y).chunk(2, 1)
+            z = mean + (0.5 * log_var).exp() * z
+        expected = cell.decoder.head.mean(cell.decoder(z, y))
+    drawn = cell.sample(n, labels=y, seed=5, chunk_size=n)
+    assert torch.equal(drawn, expected) and len(drawn.unique(dim=0)) > 8
+
+
+def test_the_vector_is_inferred_from_the_mean_of_the_grid(cell) -> None:
+    """Not from the cell that was drawn: the posterior of each depends on the image alone."""
+    with torch.no_grad():
+        grid = cell.posterior(IMAGES)
+        latents = [cell.infer(grid, IMAGES.labels, draw_of(N, step=step)) for step in (0, 1)]
+        moments = [grid] if cell.encoder.top is None else [grid, cell.encoder.top(grid.mean, IMAGES.labels).chunk(2, 1)]
+    for found in latents:
+        for latent, (mean, log_var) in zip(found, moments, strict=True):
+            assert torch.equal(latent.posterior.mean, mean) and torch.equal(latent.posterior.log_var, log_var)
+    assert not torch.equal(latents[0][0].z, latents[1][0].z)
+
+
 def test_free_bits_are_a_maximum_over_each_channel_of_each_image() -> None:
     kl = torch.tensor([[[1.0, 2.0], [0.0, 0.25]], [[0.5, 0.0], [4.0, 4.0]]])[..., None]  # (2 images, 2 channels, 2, 1)
     bits, ln2 = 1.0, math.log(2)
@@ -130,9 +158,10 @@ def test_diagnostics_are_the_kl_of_each_channel_and_the_units_that_vary(cell) ->
 @pytest.mark.parametrize("scale", [None, 0.05])
 def test_the_scale_of_the_logistic_is_one_number_learned_or_fixed(scale) -> None:
     spec = ImageSpec(1, 2, 2)
-    head = make_likelihood({"name": "logistic", "scale": scale}, 8, spec)
+    head = make_cell("vae", ("vit", "vit"), spec, likelihood="logistic", output_scale=scale).decoder.head
     mixture = make_likelihood({"name": "logistic_mixture", "mixtures": 1}, 8, spec)
-    h, x = torch.randn(3, 8, 2, 2, generator=torch.Generator().manual_seed(0)), some_batch(3, spec).images
+    width, x = head.project[0].in_features, some_batch(3, spec).images
+    h = torch.randn(3, width, 2, 2, generator=torch.Generator().manual_seed(0))
     means = head.params(h, x)
     scales = torch.full_like(means, -2.0 if scale is None else math.log(scale))
     expected = mixture.log_prob(torch.cat([torch.zeros_like(means), means, scales], -1), x)

@@ -226,10 +226,11 @@ def test_sample_writes_what_the_pipeline_draws(trained, tmp_path):
 def test_sample_takes_the_options_of_an_autoregressive_sampler_and_tells_the_log_likelihood(trained, tmp_path):
     folder = trained("autoregressive")
     words = ("sample", folder.path, "--num-images", 5, "--seed", 3, "--out", tmp_path / "a.npz", "--log-likelihood")
+    words += ("--labels", "1,0,0")
     own = ("--temperature", 0.7, "--top-k", 9, "--top-p", 0.8, "--guidance", 1.5)
     assert genvision(*words, *own).code == 0
     options = {"temperature": 0.7, "top_k": 9, "top_p": 0.8, "guidance": 1.5, "log_likelihood": True}
-    expected = load(folder.path)(5, seed=3, output_type="pt", **options)
+    expected = load(folder.path)(5, seed=3, labels=[1, 0, 0, 1, 0], output_type="pt", **options)
     with np.load(tmp_path / "a.npz") as archive:
         assert sorted(archive) == ["images", "labels", "log_likelihood_nats"]
         assert np.array_equal(archive["images"], expected.images.numpy())
@@ -294,6 +295,8 @@ def test_scores_are_of_whole_sets_of_lossless_images(pictures, tmp_path):
     said = genvision("score", folder, *reference)
     assert said.code == 3 and "04.jpg: scores need lossless images" in said.error
     (folder / "04.jpg").unlink()
+    said = genvision("score", folder, *reference, "--seed", 1)
+    assert said.code == 2 and "--seed is for drawing" in said.error
     said = genvision("score", folder, "--reference", "fashion_mnist_mini:test", *OFFLINE)
     assert said.code == 2 and "its images are (1, 28, 28), the generated ones (1, 8, 8)" in said.error
     said = genvision("score", folder, "--reference", "garments", *OFFLINE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cells import cell_config, draw_of, randomise, serving, some_batch
+from cells import Oracle, cell_config, draw_of, randomise, serving, some_batch
 from torch import Tensor
 
 from genvision.build import build
@@ -60,6 +60,14 @@ def test_a_family_learns_and_draws_codes_and_shows_images(family, trunk) -> None
     assert images.shape == (3, 1, 8, 8) and images.dtype == torch.uint8
     assert torch.equal(images[:, :, ::2, ::2], images[:, :, 1::2, 1::2]) and images.unique().numel() > 2
     assert torch.equal(cell.sample(2, chunk_size=2, **options), images[:2])
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v", "x0"])
+def test_values_of_a_code_are_not_clipped_as_pixels_are(prediction) -> None:
+    cell = coded("diffusion", "vit", path="cosine", prediction=prediction)
+    cell.denoiser = Oracle(cell, mean=4.0, std=0.0)
+    images = cell.sample(2, chunk_size=2, steps=10, scheduler="ddim")
+    assert (images.int() - 128).abs().max() <= 1  # 4.0 stands for the pixel 128, the clipped 1.0 for 32
 
 
 def test_codes_have_no_bits_per_dim_of_pixels() -> None:

@@ -10,7 +10,11 @@ import pytest
 import torch
 from runs import fresh_launch, genvision, pictures, train, trained  # noqa: F401
 from safetensors.torch import load_file, save_file
+from test_samples import run_script
 
+from genvision import data
+from genvision.codecs import fit_codec
+from genvision.errors import RunError
 from genvision.pipelines import load
 from genvision.run_folder import RunFolder
 
@@ -77,6 +81,33 @@ def test_latents_are_brought_to_unit_scale_and_the_run_remembers_how(generator, 
         len(state["mean"]) == len(state["std"]) == load(autoencoder("gaussian").path).config.options["latent_channels"]
     )
     assert load(folder.path).config.codec["state"] == state
+
+
+def test_a_resumed_run_takes_the_codec_that_its_folder_remembers(generator, tmp_path) -> None:
+    folder = RunFolder(shutil.copytree(generator("diffusion").path, tmp_path / "codes"))
+    config, state = folder.read_config(), json.loads(folder.codec.read_text())
+    train_set = data.load(config.data, "train")
+    assert fit_codec(config, train_set, None).state == state  # what a new run measures
+    state["mean"][0] += 1
+    folder.codec.write_text(json.dumps(state))
+    assert fit_codec(config, train_set, folder).state == state
+    folder.codec.write_text(json.dumps(state | {"fingerprint": "0" * 16}))
+    with pytest.raises(RunError, match="name the run it was trained with"):
+        fit_codec(config, train_set, folder)
+
+
+def test_the_scripts_show_images_of_codes_or_say_that_they_cannot(
+    generator, autoencoder, tmp_path, monkeypatch, capsys
+):
+    folder, out = generator("diffusion").path, tmp_path / "out.png"
+    words = ("--rows", 2, "--columns", 3, "--out", out)
+    shown = run_script(monkeypatch, capsys, "trajectory.py", folder, *words)
+    assert shown.shape == (2, 3, 8, 8)
+    assert np.array_equal(shown[:, -1], load(folder)(2, chunk_size=2, output_type="pt").images[:, 0].numpy())
+    for script, run in (("completion.py", generator("autoregressive")), ("interpolation.py", autoencoder("vq"))):
+        with pytest.raises(SystemExit) as caught:
+            run_script(monkeypatch, capsys, script, run.path, "--out", tmp_path / "none.png")
+        assert caught.value.code == 2 and capsys.readouterr().err.startswith(f"genvision: error: {run.path} is no ")
 
 
 def test_another_autoencoder_under_the_generator_is_refused(generator, tmp_path) -> None:

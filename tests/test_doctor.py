@@ -39,6 +39,12 @@ def test_a_torchvision_built_for_another_torch_is_one_line_with_the_remedy(monke
     assert "pip install -U 'torch>=2.14' 'torchvision>=0.29'" in text
 
 
+def test_loading_a_model_from_python_says_the_same(monkeypatch):
+    _fail_to_import(monkeypatch, "torchvision", RuntimeError("operator torchvision::nms does not exist"))
+    with pytest.raises(ConfigError, match="builds that do not fit together"):
+        genvision.load("runs/NAME")
+
+
 def test_another_fault_of_torchvision_is_not_explained_away(monkeypatch):
     _fail_to_import(monkeypatch, "torchvision", RuntimeError("something else"))
     with pytest.raises(RuntimeError, match="something else"):

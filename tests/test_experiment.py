@@ -6,8 +6,10 @@ import dataclasses
 import json
 import math
 import shutil
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,11 +34,14 @@ from genvision import build, data, experiment, load
 from genvision.config import config_hash, load_config
 from genvision.errors import StorageError
 from genvision.evaluation.leaderboard import collect
+from genvision.evaluation.protocol import build_protocol
 from genvision.evaluation.record import read_record
 from genvision.experiment import Experiment
 from genvision.families import Diffusion
 from genvision.initialise import initialise, resize_positions
+from genvision.outcome import Outcome, git_state, summary
 from genvision.run_folder import RunFolder
+from genvision.scoring import Scored
 from genvision.spec import Batch, Draw
 
 SCORED = ("score.num_images=40", "score.extractor=efficientnet-lite0")
@@ -163,6 +168,8 @@ def test_default_names_are_numbered_and_a_given_one_is_never_taken(pictures, tmp
     [
         (["score.num_images=4"], 3, "efficientnet-lite0"),  # the alternative to Inception is named
         (["score.num_images=4", "score.extractor=vgg"], 2, "score.extractor=vgg"),
+        (["score.num_images=3", "score.extractor=efficientnet-lite0"], 3, "3 images are too few to score"),
+        (["score.num_images=4", "score.extractor=efficientnet-lite0", "data.channels=4"], 2, "images of 4 channels"),
         (["data.path=/no/such/folder"], 3, "/no/such/folder"),
         (
             ["score.num_images=4", "score.extractor=efficientnet-lite0", "score.reference=folder:/no/such"],
@@ -454,6 +461,9 @@ def test_positions_are_resized_and_the_rest_copied(trained):
         assert torch.equal(p, expected), name
     flat = resize_positions(torch.full((4, 4, 3), 0.7), (6, 5))
     torch.testing.assert_close(flat, torch.full((6, 5, 3), 0.7))
+    line = resize_positions(torch.arange(8.0)[:, None, None].expand(8, 4, 1), (16, 4))[:, 0, 0]
+    centres = (torch.arange(16) + 0.5) / 2 - 0.5  # where the middle of each new cell lies among the old ones
+    torch.testing.assert_close(line[4:12], centres[4:12], rtol=0, atol=0.05)
     table = weights_given["denoiser.trunk.position.table"]
     torch.testing.assert_close(resize_positions(table, (4, 4)), table)
 
@@ -478,10 +488,88 @@ def test_encoder_and_decoder_of_different_backbones_are_told_apart(pictures, tmp
     assert any("position" in name for name in names)
 
 
+@pytest.mark.parametrize(("family", "channels"), [("vae", 2), ("autoregressive", 4), ("diffusion", 4)])
+def test_images_with_alpha_are_drawn_with_alpha(pictures, tmp_path, family, channels):
+    words = (f"family={family}", "backbone=convnet", f"data.channels={channels}", "train.steps=1")
+    said = train(pictures, tmp_path, *words)
+    assert said.code == 0, said.err
+    folder = one_run(tmp_path)
+    drawn = load(folder.path)(6)
+    assert {(image.mode, image.size) for image in drawn.images} == {({2: "LA", 4: "RGBA"}[channels], (8, 8))}
+    with np.load(folder.samples / "final.npz") as archive:
+        assert archive["images"].shape == (6, channels, 8, 8)
+        assert np.array_equal(archive["images"].transpose(0, 2, 3, 1), [np.array(image) for image in drawn.images])
+
+
+@pytest.mark.parametrize(("kept", "scored"), [(6, 4), (4, 6)])
+def test_the_first_images_of_one_draw_are_kept_and_scored(pictures, tmp_path, monkeypatch, kept, scored):
+    seen, draw = [], experiment.draw
+    extractor = SimpleNamespace(name="efficientnet-lite0", weights_sha256="00", resize="none")
+
+    def score_images(images, real, *, sampling, **_):
+        seen.append(images)
+        protocol = build_protocol(num_images=len(images), reference=real, extractor=extractor, sampling=sampling)
+        return Scored({"frechet": {"name": "FD-EffNetLite0", "value": 48.25}}, protocol)
+
+    monkeypatch.setattr(experiment, "score_images", score_images)
+    monkeypatch.setattr(experiment, "draw", lambda *asked: draw(*asked)._replace(seconds=12.5))
+    words = ("family=vae", "backbone=vit", *SCORED, f"sample.num_images={kept}", f"score.num_images={scored}")
+    said = train(pictures, tmp_path, *words)
+    assert said.code == 0 and "FD-EffNetLite0 48.25\n" in said.out, said.err
+    folder = one_run(tmp_path)
+    drawn = load(folder.path)(6, output_type="pt").images
+    assert len(seen) == 1 and torch.equal(seen[0], drawn[:scored])
+    with np.load(folder.samples / "final.npz") as archive:
+        assert np.array_equal(archive["images"], drawn[:kept].numpy())
+    record = read_record(folder.result)
+    assert (record["sampled_images"], record["sample_seconds"]) == (6, 12.5)
+    assert record["protocol"]["num_images"] == scored and record["metrics"]["frechet"]["value"] == 48.25
+
+
+@pytest.mark.parametrize(
+    ("data_set", "extractor", "reference"),
+    [
+        ("fashion_mnist_mini", "efficientnet-lite0", "fashion_mnist_mini:test"),
+        ("fashion_mnist_mini", "inception", None),  # that was the FID
+        ("folder", "efficientnet-lite0", None),  # the test split of a folder has no name
+    ],
+)
+def test_the_last_line_is_the_command_of_the_fid_of_the_same_run(trained, data_set, extractor, reference):
+    folder = trained("vae")
+    config = folder.read_config()
+    score = dataclasses.replace(config.score, num_images=2000, extractor=extractor)
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, name=data_set), score=score)
+    outcome = Outcome(scored=Scored({"frechet": {"name": "FD", "value": 48.25}}, {}))
+    lines = summary(folder, config, load(folder.path).generator, outcome, Path("page")).splitlines()
+    asked = [line for line in lines if line.startswith("FID of this run: ")]
+    command = f"genvision score {folder.path} --reference {reference} --num-images 2000 --extractor inception"
+    assert asked == ([f"FID of this run: {command}"] if reference else [])
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_a_record_names_the_commit_that_the_code_is_of(tmp_path):
+    def git(*words):
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        done = subprocess.run(["git", "-C", tmp_path, *who, *words], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    code = tmp_path / "__init__.py"
+    code.write_text("")
+    assert git_state(tmp_path) is None
+    git("init")
+    assert git_state(tmp_path) is None  # a package that was installed inside of somebody's checkout
+    git("add", "."), git("commit", "-m", "one")
+    (tmp_path / "notes.txt").write_text("not code")
+    assert git_state(tmp_path) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    code.write_text("changed = True\n")
+    assert git_state(tmp_path) == {"commit": git("rev-parse", "HEAD"), "dirty": True}
+
+
 def test_a_run_is_scored_and_the_commands_find_the_same_numbers(pictures, tmp_path):
     """The one test with a real extractor: a run's own score, `genvision score` of the run, and of its images."""
     real = write_pictures(tmp_path / "real", 40, seed=1)
     words = (*SCORED, f"score.reference=folder:{real}", "family=vae", "backbone=vit", "family.pixels=sample")
+    words += ("sample.seed=5",)
     said = train(pictures, tmp_path / "runs", *words, "score.every_steps=4")
     assert said.code == 0, said.err
     folder = one_run(tmp_path / "runs")
@@ -500,7 +588,7 @@ def test_a_run_is_scored_and_the_commands_find_the_same_numbers(pictures, tmp_pa
     report = json.loads((tmp_path / "s.json").read_text())
     assert report["metrics"] == record["metrics"] and report["protocol_hash"] == record["protocol_hash"]
 
-    assert genvision("sample", folder.path, "--num-images", 40, "--out", tmp_path / "png").code == 0
+    assert genvision("sample", folder.path, "--num-images", 40, "--seed", 5, "--out", tmp_path / "png").code == 0
     said = genvision("score", tmp_path / "png", "--num-images", 40, *extractor)
     assert said.code == 0, said.err
     report = json.loads((tmp_path / "s.json").read_text())

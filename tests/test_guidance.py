@@ -106,6 +106,7 @@ def test_an_interval_of_everything_or_nothing_draws_the_same_bytes() -> None:
         ({"guide": cell(spec=SPEC._replace(height=6))}, "the guide must share images, labels, path and prediction"),
         ({"guide": cell(spec=SPEC._replace(classes=0))}, "name an earlier checkpoint of the same run"),
         ({"guide": cell(prediction="x0")}, "the guide must share images, labels, path and prediction"),
+        ({"guide": cell(sigma_data=0.7)}, "the guide must share images, labels, path and prediction"),
         ({"guide": cell(**EDM)}, "the guide must share images, labels, path and prediction"),
         ({"guide": cell(1), "guidance": 1.0}, "a guide does nothing at guidance 1; give more, such as --guidance 2"),
         ({"guide": make_cell("vae", ("vit", "vit"), SPEC)}, "the guide must share images, labels, path and prediction"),
@@ -188,7 +189,7 @@ def test_a_score_names_its_guide_by_weights_and_its_interval(run, pictures, tmp_
     )
     monkeypatch.setattr("genvision.score_command.as_json", lambda _: {"metrics": {}, "protocol": {"reference": {}}})
     monkeypatch.setattr("genvision.commands._print_metrics", lambda _: None)
-    words = ("score", run, "--reference", f"folder:{pictures}", "--extractor", "efficientnet-lite0", "--num-images", 2)
+    words = ("score", run, "--reference", f"folder:{pictures}", "--extractor", "efficientnet-lite0", "--num-images", 4)
     for own in ((), ("--guidance", 2, "--guide", early, "--guidance-interval", 0, 0.5, "--steps", 2)):
         said = genvision(*words, *own)
         assert said.code == 0, said.err

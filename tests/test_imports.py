@@ -6,11 +6,14 @@ Imports inside functions count too, except in layer 9, whose files import late s
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 import genvision
+from genvision.config.trunks import BACKBONES, FAMILY_ROLES, TRUNK_ROLES
+from genvision.data.named import NAMED
 
 PACKAGE = Path(genvision.__file__).parent
 COMMANDS = ("dry_run", "score_command", "sample_command", "match_command")
@@ -129,6 +132,19 @@ def test_what_answers_a_typo_imports_nothing_heavy_at_its_top(file):
     heavy = {"torch", "torchvision", "numpy", "diffusers", "accelerate", "timm", "matplotlib", "PIL"}
     assert not {name for name in names if name.split(".")[0] in heavy}
     assert not {name for name in names if name.startswith("genvision") and not name.startswith(light)}
+
+
+def test_the_loop_is_short_and_names_no_family_trunk_or_dataset():
+    source = (PACKAGE / "training" / "loop.py").read_text()
+    assert len(source.splitlines()) <= 120
+    names = {*FAMILY_ROLES, *TRUNK_ROLES, *BACKBONES, *NAMED}
+    assert not names & {word for text in re.findall(r"\w+", source.lower()) for word in (text, *text.split("_"))}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_training_state_is_never_left_to_accelerate(file):
+    """Its checkpoints pickle, and restore neither our order of data nor our noise."""
+    assert not re.search(r"\.(save|load)_state\(", (PACKAGE / file).read_text())
 
 
 def test_files_have_no_catch_all_names():

@@ -7,11 +7,13 @@ import json
 
 import pytest
 import torch
-from cells import draw_of, make_cell, randomise, some_batch
+from cells import cell_config, draw_of, make_cell, randomise, some_batch
 
+from genvision.build import build
 from genvision.errors import ConfigError, RunError
 from genvision.families.codec import PixelCodec
 from genvision.families.latent_codec import LatentCodec, TokenCodec, measure
+from genvision.pipelines import ImageGenerationPipeline
 from genvision.spec import Batch, Draw, ImageSpec
 
 SPEC = ImageSpec(3, 8, 12, classes=3)
@@ -89,6 +91,16 @@ def test_a_codec_trained_without_labels_serves_a_generator_with_them() -> None:
     assert (
         latents.from_values(latents.values(batch, draw, torch.float32), batch.labels, draw).shape == batch.images.shape
     )
+
+
+def test_an_export_remembers_that_the_codec_knows_no_labels(tmp_path) -> None:
+    codec = latent_codec(SPEC._replace(classes=0))
+    cell = randomise(build(cell_config("diffusion", ("vit",)), SPEC, codec)).eval()
+    ImageGenerationPipeline.from_family(cell, {"chunk_size": 3, "steps": 2}).export(tmp_path / "model")
+    loaded = ImageGenerationPipeline.from_pretrained(tmp_path / "model")
+    assert (loaded.generator.spec.classes, loaded.generator.codec.vae.spec.classes) == (3, 0)
+    expected = cell.sample(3, chunk_size=3, steps=2)
+    assert torch.equal(loaded(3, output_type="pt").images, expected)
 
 
 def test_the_autoencoder_is_frozen_and_shared_by_copies() -> None:

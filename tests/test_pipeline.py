@@ -70,6 +70,7 @@ def test_a_round_trip_changes_no_bit(tmp_path, family, how):
     assert torch.equal(again(5, seed=3, output_type="pt").images, images) and images.shape == (5, 3, 4, 6)
     assert [np.array(image).tolist() for image in again(5, seed=3).images] == images.movedim(1, -1).tolist()
     assert not any(module.training for module in again.generator.modules())
+    assert not any(p.requires_grad for p in again.generator.parameters())
 
 
 @pytest.mark.parametrize("family", FAMILIES)

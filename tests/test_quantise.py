@@ -176,6 +176,18 @@ def test_samples_depend_on_seed_and_index_alone(latent) -> None:
 
 
 @both_kinds
+def test_samples_are_of_codes_drawn_uniformly(latent, monkeypatch) -> None:
+    cell = make_cell("vae", ("vit", "vit"), ImageSpec(1, 8, 8), latent=latent)
+    codes, drawn = cell.encoder.quantiser.codes, []
+    decode = cell.decode_tokens
+    monkeypatch.setattr(cell, "decode_tokens", lambda tokens, *rest: drawn.append(tokens) or decode(tokens, *rest))
+    cell.sample(200, chunk_size=200)
+    counts, expected = torch.cat(drawn).flatten().bincount(minlength=codes), 200 * 16 / codes
+    assert len(counts) == codes
+    assert ((counts - expected) ** 2 / expected).sum() < codes - 1 + 4 * (2 * (codes - 1)) ** 0.5
+
+
+@both_kinds
 def test_an_export_carries_its_codebook(latent, tmp_path) -> None:
     spec = ImageSpec(1, 8, 8)
     cell = randomise(make_cell("vae", ("conv", "vit"), spec, latent=latent), 0.2)

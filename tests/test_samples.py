@@ -98,9 +98,9 @@ def test_trajectory_goes_from_noise_to_the_sample(trained, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("name", "family", "message"),
     [
-        ("completion.py", "vae", "is of family=vae: only an autoregressive one completes images"),
+        ("completion.py", "vae", "is no run of family=autoregressive on pixels, which alone completes images"),
         ("guidance.py", "vae", "guidance means nothing to family=vae; leave it out"),
-        ("interpolation.py", "diffusion", "is of family=diffusion: only a vae has latents to walk between"),
+        ("interpolation.py", "diffusion", "is no vae of family.latent=gaussian, which alone has latents"),
         ("trajectory.py", "vae", "is of family=vae: only a diffusion one goes from noise to image"),
     ],
 )

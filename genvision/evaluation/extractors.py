@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from genvision.evaluation.features import Features
 
 COLOR_RULE = "gray replicated to RGB"
+CHANNELS = (1, 3)  # what an extractor takes
 
 
 class ExtractorStatus(NamedTuple):
@@ -58,7 +59,7 @@ class Extractor:
         """
         from genvision.evaluation.features import Features
 
-        if images.ndim != 4 or images.dtype != torch.uint8 or images.shape[1] not in (1, 3):
+        if images.ndim != 4 or images.dtype != torch.uint8 or images.shape[1] not in CHANNELS:
             shape = "x".join(map(str, images.shape))
             raise DataError(
                 f"extractor {self.name}: images are {shape} {images.dtype}; it takes uint8 (N,1,H,W) or (N,3,H,W)"

@@ -28,9 +28,7 @@ def score(generated: Features, real: Features, *, metric_name: str, seed: int = 
     others are named. `rank_deficient` marks a Fréchet distance from no more images than features: its covariances are
     singular and it is biased upwards. Raises DataError where there are too few images for a neighbourhood.
     """
-    fewest = min(len(generated), len(real))
-    if fewest <= NEIGHBORHOOD:
-        raise DataError(f"{fewest} images are too few to score; at least {NEIGHBORHOOD + 1} are needed on both sides")
+    fewest = require_enough(len(generated), len(real))
     kernel_name, inception_name = _names(metric_name)
     metrics: Metrics = {"frechet": {"name": metric_name, "value": frechet(generated, real)}}
     if fewest <= generated.pool.shape[1]:
@@ -41,6 +39,14 @@ def score(generated: Features, real: Features, *, metric_name: str, seed: int = 
     if generated.logits.shape[1]:
         metrics["inception_score"] = {"name": inception_name, **_inception(generated, seed)}
     return metrics
+
+
+def require_enough(generated: int, real: int) -> int:
+    """The smaller of two numbers of images; DataError where it is too small for a neighbourhood."""
+    fewest = min(generated, real)
+    if fewest <= NEIGHBORHOOD:
+        raise DataError(f"{fewest} images are too few to score; at least {NEIGHBORHOOD + 1} are needed on both sides")
+    return fewest
 
 
 def frechet(generated: Features, real: Features) -> float:
