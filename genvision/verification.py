@@ -78,7 +78,7 @@ def _scores(folder: RunFolder, config: Config, record: Record) -> Iterator[Check
     images = read_images(folder.samples / "final.npz")[: config.score.num_images]
     scored = score_images(
         images,
-        reference_set(config.score.reference, config.data, images.shape[1:]),
+        reference_set(config.score.reference, config.data, images.shape[1:], len(images)),
         extractor=config.score.extractor,
         weights=config.score.extractor_weights,
         device=processes().device or torch.device("cpu"),

@@ -1,6 +1,6 @@
 """Write docs/SPEED.md from the rows that the benchmarks left in benchmarks/*.json.
 
-    python scripts/make_speed_page.py
+python scripts/make_speed_page.py
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "SPEED.md"
 HEAD = """# Speed
 
-Ours beside public implementations, in turn in one process, so that whatever else the machine does falls on both; medians
-over the rounds and their ratio. Measured on two cores of an AMD EPYC server (Zen 5, bf16 and AVX-512) with torch 2.14.1,
-diffusers 0.42.1, denoising-diffusion-pytorch 2.3.4, transformers 5.24.0, timm 1.0.31 and pythae 0.1.2.
+Ours beside public implementations, in turn in one process, so that whatever else the machine does falls on both;
+medians over the rounds and their ratio. Measured on two cores of an AMD EPYC server (Zen 5, bf16 and AVX-512) with torch
+2.14.1, diffusers 0.42.1, denoising-diffusion-pytorch 2.3.4, transformers 5.24.0, timm 1.0.31 and pythae 0.1.2.
 """
 SECTIONS = {
     "train_step": (
         "A training step",
         """python benchmarks/train_step.py --json benchmarks/train_step.json""",
-        """Ours as `train.precision=auto` runs it there (bf16), the peer in float32 as it ships; batch 32 of 1x28x28 images.
-Depth, width, heads and tokens are the peer's; the U-Nets and the convolutional VAEs differ in plan and are matched in
-multiply-adds. No public Mixer is causal and no public PixelCNN is maintained: the one stands beside a dense Mixer of
+        """Ours as `train.precision=auto` runs it there (bf16), the peer in float32 as it ships; batch 32 of 1x28x28
+images. Depth, width, heads and tokens are the peer's; the U-Nets and the convolutional VAEs differ in plan and are
+matched in multiply-adds. No public Mixer is causal and no public PixelCNN is maintained: the one stands beside a dense Mixer of
 equal cost, the other beside itself in the usual number format and memory layout.""",
     ),
     "sampling": (
         "Autoregressive sampling",
         """python benchmarks/sampling.py --json benchmarks/sampling.json""",
-        """28x28 pixels of 256 levels, float32. Naive: a forward pass over the whole image for each of the 784 pixels, of
-which a round times two. `generate`: transformers' GPT-2 of equal layers, width and heads, with the better of its dynamic
-and static caches. PixelCNN: 15 layers of 128 channels; the others: 6 layers of width 192.""",
+        """28x28 pixels of 256 levels, float32. Naive: a forward pass over the whole image for each of the 784 pixels,
+of which a round times two. `generate`: transformers' GPT-2 of equal layers, width and heads, with the better of its
+dynamic and static caches. PixelCNN: 15 layers of 128 channels; the others: 6 layers of width 192.""",
     ),
     "attention": (
         "Kinds of attention",
         """python benchmarks/attention.py --json benchmarks/attention.json""",
-        """Forward and backward through queries, keys and values of 4 sequences, 4 heads of 32 channels, float32. Growth is
-the slope of log seconds over log tokens: 1 is linear, 2 quadratic.""",
+        """Forward and backward through queries, keys and values of 4 sequences, 4 heads of 32 channels, float32.
+Growth is the slope of log seconds over log tokens: 1 is linear, 2 quadratic.""",
     ),
 }
 

@@ -2,8 +2,9 @@
 
     python samples/options/make.py
 
-About three quarters of an hour on one CPU core. A run that was interrupted goes on where it was. Inside a group only the option
-and the backbone change. Options after the command, such as `train.images=512`, go to every run: a quick check.
+About three quarters of an hour on one CPU core. A run that was interrupted goes on where it was. Inside a group only
+the option and the backbone change. Options after the command, such as `train.images=512`, go to every run: a quick
+check.
 """
 
 from __future__ import annotations
