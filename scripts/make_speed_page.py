@@ -13,8 +13,8 @@ PAGE = ROOT / "docs" / "SPEED.md"
 HEAD = """# Speed
 
 Ours beside public implementations, in turn in one process, so that whatever else the machine does falls on both;
-medians over the rounds and their ratio. Measured on two cores of an AMD EPYC server (Zen 5, bf16 and AVX-512) with torch
-2.14.1, diffusers 0.42.1, denoising-diffusion-pytorch 2.3.4, transformers 5.24.0, timm 1.0.31 and pythae 0.1.2.
+medians over the rounds and their ratio. Measured on two cores of an AMD EPYC server (Zen 5, bf16 and AVX-512) with
+torch 2.14.1, diffusers 0.42.1, denoising-diffusion-pytorch 2.3.4, transformers 5.24.0, timm 1.0.31 and pythae 0.1.2.
 """
 SECTIONS = {
     "train_step": (
@@ -22,8 +22,8 @@ SECTIONS = {
         """python benchmarks/train_step.py --json benchmarks/train_step.json""",
         """Ours as `train.precision=auto` runs it there (bf16), the peer in float32 as it ships; batch 32 of 1x28x28
 images. Depth, width, heads and tokens are the peer's; the U-Nets and the convolutional VAEs differ in plan and are
-matched in multiply-adds. No public Mixer is causal and no public PixelCNN is maintained: the one stands beside a dense Mixer of
-equal cost, the other beside itself in the usual number format and memory layout.""",
+matched in multiply-adds. No public Mixer is causal and no public PixelCNN is maintained: the one stands beside a dense
+Mixer of equal cost, the other beside itself in the usual number format and memory layout.""",
     ),
     "sampling": (
         "Autoregressive sampling",
