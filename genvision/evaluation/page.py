@@ -1,14 +1,15 @@
-"""The leaderboard as one HTML file that needs nothing else: no script, no network, sample grids embedded as PNG."""
+"""The leaderboard as one HTML file that needs nothing else: no network, no foreign script, sample grids embedded."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 from pathlib import Path
 from typing import Any
 
-from genvision.evaluation import report
+from genvision.evaluation import plots, report
 from genvision.evaluation.numbers import written
 
 Row = dict[str, Any]
@@ -17,12 +18,14 @@ Board = dict[str, Any]
 TEMPLATES = Path(__file__).parent / "templates"
 THUMBNAIL_SIDE = 360  # pixels; a larger grid is scaled down
 MAX_PIXELS = 64_000_000
+FACTS = ("seed", "learning_rate", "data_fraction", "precision", "device", "threads", "config_hash", "dataset_sha256")
 COLORS = 6  # accents in the style sheet, one per backbone, used again after the last
 
 
 def html(board: Board, runs: Path) -> str:
     """The page of a board; `runs` is where the rows' folders lie. Every name is escaped, so no row can add markup."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
     loader = FileSystemLoader(TEMPLATES)
     environment = Environment(
@@ -30,6 +33,8 @@ def html(board: Board, runs: Path) -> str:
     )
     rows = [*(row for ranking in board["rankings"] for row in ranking["rows"]), *board["unranked"]]
     backbones = sorted({report.backbone(row) for row in rows})
+    script = (TEMPLATES / "leaderboard.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("leaderboard.html").render(
         sections=_sections(board),
         rows=rows,
@@ -37,6 +42,14 @@ def html(board: Board, runs: Path) -> str:
         accent={name: k % COLORS for k, name in enumerate(backbones)},
         thumbnails={row["folder"]: thumbnail(runs, row) for row in rows},
         anchors=anchors,
+        number={row["folder"]: k for k, row in enumerate(rows)},
+        curves={row["folder"]: plots.curve(runs / row["folder"] / "metrics.jsonl") for row in rows},
+        facts=FACTS,
+        plots=plots,
+        scatters=plots.scatters,
+        plain=lambda value: "" if value is None else value,
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
         indented=lambda value: json.dumps(value, indent=2, ensure_ascii=False),
         written=written,
         report=report,

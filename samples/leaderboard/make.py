@@ -28,9 +28,9 @@ def main() -> None:
 
 
 def gather(run: Path, into: Path) -> None:
-    """Copy a run's record and final grid, at the place the record names."""
+    """Copy a run's record, curves and final grid, at the place the record names."""
     (into / "samples").mkdir(parents=True, exist_ok=True)
-    for file in ("result.json", "samples/final.png"):
+    for file in ("result.json", "metrics.jsonl", "samples/final.png"):
         shutil.copyfile(run / file, into / file)
 
 
