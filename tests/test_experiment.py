@@ -28,7 +28,7 @@ from runs import (  # noqa: F401
 )
 from safetensors.torch import load_file
 
-from genvision import build, data, experiment, load
+from genvision import build, data, load, run_samples
 from genvision.config import config_hash, load_config
 from genvision.errors import StorageError
 from genvision.evaluation.leaderboard import collect
@@ -389,7 +389,7 @@ def test_a_run_that_fails_keeps_its_reason(pictures, tmp_path, monkeypatch):
     def full(*_, **__):
         raise StorageError("disk full")
 
-    monkeypatch.setattr(experiment, "write_grid", full)
+    monkeypatch.setattr(run_samples, "write_grid", full)
     said = train(pictures, tmp_path, "backbone=vit")
     folder = one_run(tmp_path)
     assert said.code == 6 and said.last_error == "disk full"

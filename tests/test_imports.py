@@ -26,6 +26,7 @@ LAYERS = {
     8: (
         "experiment",
         "run_folder",
+        "run_samples",
         "initialise",
         "loading",
         "codecs",
