@@ -169,7 +169,7 @@ def test_default_names_are_numbered_and_a_given_one_is_never_taken(pictures, tmp
             3,
             "/no/such",
         ),
-        (["data.height=9"], 2, "9x8 pixels cannot be cut into 2x2 patches"),
+        (["data.height=9"], 2, "9x8 pixels or codes cannot be cut into 2x2 patches"),
         (["sample.scheduler=ddim"], 2, "sample.scheduler=ddim cannot serve family.path=flow"),
         (["data.crop_padding=8"], 2, "data.crop_padding=8"),
         (["data.validation_fraction=0.001"], 3, "leaves no validation images"),

@@ -13,10 +13,16 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "beta": ("latent", ("gaussian",)),
     "beta_warmup_steps": ("latent", ("gaussian",)),
     "free_bits": ("latent", ("gaussian",)),
+    "latent_channels": ("latent", ("gaussian", "vq")),
     "fsq_levels": ("latent", ("fsq",)),
     "codebook_size": ("latent", ("vq",)),
     "commitment": ("latent", ("vq",)),
     "output_scale": ("likelihood", ("logistic",)),
+    "mixtures": ("likelihood", ("logistic_mixture",)),
+    "log_normal_mean": ("times", ("log_normal",)),
+    "log_normal_std": ("times", ("log_normal",)),
+    "min_snr_gamma": ("weight", ("min_snr",)),
+    "sigma_data": ("path", ("edm",)),
 }
 
 

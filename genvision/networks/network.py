@@ -27,8 +27,8 @@ def grid_of(spec: ImageSpec, patch: int) -> tuple[int, int]:
     """(h, w) tokens of an image cut into patch x patch pixels; ConfigError naming size and patch if it does not fit."""
     if spec.height % patch or spec.width % patch:
         raise ConfigError(
-            f"images of {spec.height}x{spec.width} pixels cannot be cut into {patch}x{patch} patches; "
-            "choose a size divisible by the patch (data.height, data.width) or another patch"
+            f"{spec.height}x{spec.width} pixels or codes cannot be cut into {patch}x{patch} patches; choose another "
+            "patch (denoiser.patch, family.downsample) or a size divisible by it (data.height, data.width)"
         )
     return spec.height // patch, spec.width // patch
 
