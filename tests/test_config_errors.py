@@ -180,6 +180,10 @@ def test_a_wrong_value_names_its_key_and_what_was_expected(override, expected):
             "family.beta=2 means nothing with family.latent=vq: it is for gaussian",
         ),
         (
+            ["family=vae", "family.latent=fsq", "family.top_downsample=2"],
+            "family.top_downsample=2 means nothing with family.latent=fsq: it is for gaussian",
+        ),
+        (
             ["family=vae", "family.codebook_size=64"],
             "family.codebook_size=64 means nothing with family.latent=gaussian: it is for vq",
         ),

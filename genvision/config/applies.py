@@ -10,6 +10,7 @@ from genvision.config.typed import typed
 # option of a family -> the option beside it that must have one of these values
 NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "top_channels": ("latent", ("gaussian",)),
+    "top_downsample": ("latent", ("gaussian",)),
     "beta": ("latent", ("gaussian",)),
     "beta_warmup_steps": ("latent", ("gaussian",)),
     "free_bits": ("latent", ("gaussian",)),

@@ -17,6 +17,7 @@ MIN_WARMUP_FOR_MINUTES = 20  # the speed of these steps is what turns minutes in
 
 POSITIVE = {
     *("data.height", "data.width", "family.latent_channels", "family.downsample", "family.mixtures"),
+    "family.top_downsample",
     "family.output_scale",
     *("train.steps", "train.images", "train.minutes", "train.batch_size", "train.micro_batch_size"),
     *("train.learning_rate", "train.save_every_steps", "train.keep_checkpoints"),

@@ -33,6 +33,16 @@ def grid_of(spec: ImageSpec, patch: int) -> tuple[int, int]:
     return spec.height // patch, spec.width // patch
 
 
+def cells_of(spec: ImageSpec, grid: tuple[int, int], channels: int, top_patch: int | None) -> ImageSpec:
+    """A latent grid as the image of the networks above it; ConfigError where top_patch x top_patch cells do not fit."""
+    if top_patch and (grid[0] % top_patch or grid[1] % top_patch):
+        raise ConfigError(
+            f"family.top_downsample={top_patch} does not divide the latent grid of {grid[0]}x{grid[1]} cells; choose "
+            "one that does, or null for one vector above it"
+        )
+    return spec._replace(channels=channels, height=grid[0], width=grid[1])
+
+
 def make_stem(trunk: dict, c_in: int, patch: int) -> nn.Module:
     """The way into a trunk that fits it: patches, or overlapping strided convolutions."""
     return STEMS[TRUNKS[trunk["name"]].stem](c_in, trunk["width"], patch)
