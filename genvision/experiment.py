@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-import torch
 from accelerate import Accelerator
 
 from genvision import data, run_folder
@@ -25,11 +23,11 @@ from genvision.initialise import initialise
 from genvision.outcome import Outcome, make_record, summary
 from genvision.pipelines import ImageGenerationPipeline
 from genvision.run_folder import RunFolder, agreed, resume_hash
-from genvision.sampling import write_grid, write_images
-from genvision.sampling.write import grid_columns
-from genvision.scoring import Drawn, Scored, draw, reference_set, sampling_protocol, sampling_settings, score_images
+from genvision.run_samples import RunSamples
+from genvision.scoring import reference_set, sampling_settings
 from genvision.storage import write_text
 from genvision.training import checkpoint
+from genvision.training.budget import frozen
 from genvision.training.launch import device_name, header, make_accelerator
 from genvision.training.loop import local_windows, train
 from genvision.training.metrics import MetricsLog, require_tensorboard
@@ -97,6 +95,7 @@ class Experiment:
             if self.codec:
                 write_text(self.folder.codec, json.dumps(self.codec.state) + "\n")
             self._status("running")
+        self.samples = RunSamples(config, self.family, self.settings, self.folder.samples, self.reference, self.main)
 
     @property
     def family(self) -> Family:
@@ -125,12 +124,12 @@ class Experiment:
         if self.held_out and (due(config.train.validate_every_steps) or last):
             numbers |= self.validate(self.held_out)
         if self.reference and due(config.score.every_steps) and not last:
-            scored = self.score(self.draw(config.score.num_images).images)
+            scored = self.samples.score(self.samples.draw(config.score.num_images).images)
             numbers |= {key: metric["value"] for key, metric in scored.metrics.items()}
         if log and (due(config.log.every_steps) or numbers or last):
             log.write(report.record() | numbers)
         if due(config.log.grid_every_steps) and not last:
-            self._write_grid(self.draw(config.log.grid_images).images, f"step_{step:07d}.png")
+            self.samples.write_grid(self.samples.draw(config.log.grid_images).images, f"step_{step:07d}.png")
         if due(config.train.save_every_steps) or last:
             keep = config.train.keep_checkpoints
             checkpoint.save(self.state, self.folder.checkpoints, resume_hash(config), keep)
@@ -142,11 +141,12 @@ class Experiment:
         if self.main:
             ImageGenerationPipeline.from_family(self.family, self.settings).export(self.folder.model)
         n = max(config.sample.num_images, config.score.num_images)
-        drawn = self.draw(n)
+        drawn = self.samples.draw(n)
         outcome.sample_seconds, outcome.sampled_images = drawn.seconds, n
-        outcome.grid = self._write_samples(drawn.images[: config.sample.num_images])
+        outcome.grid = self.samples.write_all(drawn.images[: config.sample.num_images])
         if config.score.num_images:
-            outcome.scored = self.score(drawn.images[: config.score.num_images])
+            outcome.scored = self.samples.score(drawn.images[: config.score.num_images])
+            outcome.codec = self.samples.score_codec() if self.codec else None
         if self.main:
             outcome.bits_per_dim = bits_per_dim(self.family, self.test_set, progress=True) if self.test_set else None
             outcome.validation = self.validate(self.held_out) if self.held_out else {}
@@ -162,41 +162,6 @@ class Experiment:
         limit, batch_size = self.config.train.validation_images, self.config.sample.chunk_size
         with self.accelerator.autocast():
             return validate(self.family, held_out, limit=limit, batch_size=batch_size)
-
-    def draw(self, n: int) -> Drawn:
-        """n images of the averaged weights, under the run's sampling seed, on every process."""
-        return draw(self.family, n, self.config.sample.seed, self.settings)
-
-    def score(self, images: torch.Tensor) -> Scored:
-        """Score images on every process alike."""
-        config = self.config
-        assert self.reference is not None, "only a run with score.num_images is scored"
-        sampling = sampling_protocol(
-            self.settings, self.family, seed=config.sample.seed, ema=config.ema.decay, labels="k mod classes"
-        )
-        return score_images(
-            images,
-            self.reference,
-            extractor=config.score.extractor,
-            weights=config.score.extractor_weights,
-            device=self.accelerator.device,
-            sampling=sampling,
-        )
-
-    def _write_grid(self, images: torch.Tensor, name: str) -> str:
-        """The first log.grid_images as samples/NAME. Returns its path below the run folder."""
-        if self.main:
-            shown = images[: self.config.log.grid_images]
-            write_grid(shown, self.folder.samples / name, columns=grid_columns(self.family.spec.classes))
-        return f"{self.folder.samples.name}/{name}"
-
-    def _write_samples(self, images: torch.Tensor) -> str:
-        """All images as samples/final.npz, in place of what an interrupted attempt left there, and their grid."""
-        if self.main:
-            path = self.folder.samples / "final.npz"
-            path.unlink(missing_ok=True)
-            write_images(images, path, labels=self.family.check_labels(None, len(images)))
-        return self._write_grid(images, "final.png")
 
     def record_failure(self, error: BaseException) -> None:
         """Keep a run that ended early on the leaderboard, with its reason; an interrupted one can be resumed."""
@@ -240,8 +205,7 @@ class Experiment:
         """Once a budget in minutes has been measured, put it into config.yaml as steps."""
         if self.config.train.minutes is None or self.state.total_steps is None:
             return
-        steps = dataclasses.replace(self.config.train, minutes=None, steps=self.state.total_steps)
-        self.config = dataclasses.replace(self.config, train=steps)
+        self.config = frozen(self.config, self.state.total_steps)
         if self.main:
             self.folder.write_config(self.config)
 

@@ -31,6 +31,7 @@ class Outcome:
 
     grid: str | None = None
     scored: Scored | None = None
+    codec: Scored | None = None  # the reconstructions of the codec behind a generator of codes
     sample_seconds: float | None = None
     sampled_images: int | None = None
     bits_per_dim: dict[str, Any] | None = None
@@ -74,18 +75,25 @@ def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: An
         bits_per_dim=outcome.bits_per_dim,
         validation=outcome.validation or None,
         grid=outcome.grid,
-        note="; ".join(notes(family, evaluations, scored)) or None if facts["status"] == "finished" else None,
+        note="; ".join(notes(family, evaluations, outcome)) or None if facts["status"] == "finished" else None,
         **facts,
     )
 
 
-def notes(family: Family, evaluations: int, scored: Scored | None) -> Iterator[str]:
-    """What a reader of a finished run's record must know: why it has no score, what its samples are."""
-    if not scored:
+def notes(family: Family, evaluations: int, outcome: Outcome) -> Iterator[str]:
+    """What a reader of a finished run's record must know: why it has no score, what its samples are, its codec's."""
+    if not outcome.scored:
         passes = "one network evaluation" if evaluations == 1 else f"{evaluations} network evaluations"
         yield f"not scored (score.num_images=0); an image takes {passes}"
     if family.caveat:
         yield family.caveat
+    if outcome.codec:
+        yield f"reconstructions of its codec: {metrics_line(outcome.codec)}"
+
+
+def metrics_line(scored: Scored) -> str:
+    """The metrics of a score in one line."""
+    return "  ".join(f"{metric['name']} {metric['value']:.4g}" for metric in scored.metrics.values())
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
@@ -107,7 +115,9 @@ def summary(folder: RunFolder, config: Config, family: Family, outcome: Outcome,
     """The last lines of a run: its score, what its family says of itself, and where everything is."""
     lines = []
     if outcome.scored:
-        lines.append("  ".join(f"{m['name']} {m['value']:.4g}" for m in outcome.scored.metrics.values()))
+        lines.append(metrics_line(outcome.scored))
+    if outcome.codec:
+        lines.append(f"reconstructions of its codec: {metrics_line(outcome.codec)}")
     if bits := outcome.bits_per_dim:
         lines.append(f"bits/dim {bits['value']:.4f} ({bits['kind']}, {bits['num_images']} {bits['split']} images)")
     if told := [f"{name} {outcome.validation[name]:.4g}" for name in family.headline if name in outcome.validation]:

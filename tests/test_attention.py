@@ -104,6 +104,35 @@ def test_linformer_with_a_mixture_per_token_is_full_attention() -> None:
     torch.testing.assert_close(ours(h), full(h), rtol=0, atol=1e-12)
 
 
+def test_linformer_attends_to_mixtures_of_keys_and_takes_other_mixtures_of_values() -> None:
+    """Wang et al. 2020, equation 7: softmax(q (E k)^T / sqrt(d)) F v, the same E and F in every head."""
+    ours = randomise(LinformerAttention(WIDTH, HEAD, tokens=30, rank=4).double(), std=0.3)
+    h = tokens(30)
+    q, k, v = (x.unflatten(-1, (-1, HEAD)).transpose(1, 2) for x in ours.qkv(h).chunk(3, -1))
+    weights = torch.softmax(q @ (ours.mix_keys.weight @ k).mT / HEAD**0.5, -1)
+    expected = ours.out((weights @ (ours.mix_values.weight @ v)).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(ours(h), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["full", "window", "linformer"])
+def test_weights_of_pairs_are_dropped_in_training_alone(kind) -> None:
+    mixing, h = mixing_of(kind, 8, causal=False, dropout=0.5), torch.randn(1, 64, 64)
+    assert not torch.equal(mixing(h), mixing(h))
+    assert torch.equal(mixing.eval()(h), mixing(h))
+
+
+@pytest.mark.parametrize("kind", ATTENTION)
+def test_pairs_are_weighed_in_single_precision_on_a_cpu_whatever_surrounds_them(kind) -> None:
+    mixing = mixing_of(kind, 8, causal=False).requires_grad_(False)
+    q, k, v = torch.randn(3, 1, 2, 64, 32, generator=torch.Generator().manual_seed(0)).bfloat16()
+    if kind == "linformer":  # whose mixtures of tokens are products like any other
+        mixing.mix_keys = mixing.mix_values = nn.Identity()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = mixing.mix(q, k, v)
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, mixing.mix(q.float(), k.float(), v.float()).bfloat16())
+
+
 def performer_error(features: int, causal: bool, seeds: int = 12) -> float:
     full, h = full_attention(causal=causal), tokens(20, scale=0.15)  # where few features are enough to see the law
     errors = []
@@ -192,14 +221,14 @@ class Largest(TorchDispatchMode):
         return out
 
 
-def mixing_of(kind: str, side: int, causal: bool) -> Attention:
+def mixing_of(kind: str, side: int, causal: bool, **options) -> Attention:
     own = {
         "full": {},
         "window": {"grid": (side, side), "window": 8, "shifted": True},
         "linformer": {"tokens": side**2, "rank": 32},
         "performer": {"features": 32},
     }[kind]
-    return ATTENTION[kind](64, 32, causal=causal, **own)
+    return ATTENTION[kind](64, 32, causal=causal, **own, **options)
 
 
 FORMS = [(kind, causal) for kind, mixing in ATTENTION.items() for causal in (False, True)[: 1 + mixing.can_be_causal]]

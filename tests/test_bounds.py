@@ -7,12 +7,14 @@ import math
 
 import pytest
 import torch
-from cells import draw_of, make_cell, randomise, some_batch
+from cells import draw_of, make_cell, randomise, serving, some_batch
 from torch.distributions import Normal
 
+from genvision.errors import ConfigError
 from genvision.probability.bounds import active_units, free_bits, importance_weighted
 from genvision.probability.likelihood import make_likelihood
 from genvision.probability.randomness import Stream, normal
+from genvision.probability.units import nats_to_bits_per_dim
 from genvision.spec import Batch, Draw, ImageSpec
 
 N = 4
@@ -24,10 +26,10 @@ LINE = torch.linspace(-8, 8, 401, dtype=torch.float64)
 LOG_STEP = math.log(16 / 400)
 
 
-@pytest.fixture(scope="module", params=[0, 1], ids=["grid", "vector-and-grid"])
+@pytest.fixture(scope="module", params=[(0, None), (1, None), (1, 1)], ids=["grid", "vector-and-grid", "two-grids"])
 def cell(request):
     """A VAE with one latent number, or one above another: its likelihood is an integral that sums over lines can do."""
-    shape = {"latent_channels": 1, "top_channels": request.param}
+    shape = {"latent_channels": 1, "top_channels": request.param[0], "top_downsample": request.param[1]}
     return randomise(make_cell("vae", ("vit", "mixer"), SPEC, **shape), 0.2).double().eval()
 
 
@@ -153,6 +155,34 @@ def test_diagnostics_are_the_kl_of_each_channel_and_the_units_that_vary(cell) ->
         expected[f"{prefix}active_units"] = int(q.mean.var(0, correction=0).item() > 0.01)
         expected[f"{prefix}kl_nats_00"] = torch.distributions.kl_divergence(posterior, prior).mean().item()
     assert told == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("trunk", serving("encoder"))
+def test_a_coarser_grid_stands_above_the_grid_and_tells_its_prior(trunk) -> None:
+    spec = ImageSpec(1, 8, 12, classes=3)
+    cell = randomise(make_cell("vae", (trunk, trunk), spec, top_downsample=2))
+    batch, draw = some_batch(3, spec), draw_of(3)
+    grid, above = cell.infer(cell.posterior(batch), batch.labels, draw)
+    assert grid.z.shape == (3, 4, 4, 6) and above.z.shape == (3, 5, 2, 3)
+    told = cell.prior(above.z, batch.labels)
+    assert torch.equal(grid.prior.mean, told.mean) and torch.equal(grid.prior.log_var, told.log_var)
+    assert (above.prior.mean == 0).all() and (above.prior.log_var == 0).all()
+    terms = cell.loss(batch, draw)
+    kl = grid.kl().flatten(1).sum(1) + above.kl().flatten(1).sum(1)
+    torch.testing.assert_close(terms["kl_bpd"], nats_to_bits_per_dim(kl, spec))
+    terms["loss"].sum().backward()
+    assert [name for name, p in cell.named_parameters() if p.grad is None or not p.grad.any()] == []
+    noise = torch.randn(2, cell.noise_size())
+    z = cell.latents_of(noise, batch.labels[:2])
+    v = noise[:, 4 * 24 :].view(2, 5, 2, 3)
+    assert torch.equal(z, cell.prior(v, batch.labels[:2]).sample(noise[:, : 4 * 24].view(2, 4, 4, 6)))
+    assert torch.equal(cell.sample(3, chunk_size=2)[:2], cell.sample(2, chunk_size=2))
+
+
+def test_a_grid_above_that_does_not_fit_is_refused() -> None:
+    message = "family.top_downsample=3 does not divide the latent grid of 4x6 cells; choose one that does, or null"
+    with pytest.raises(ConfigError, match=message):
+        make_cell("vae", ("vit", "vit"), ImageSpec(1, 8, 12), top_downsample=3)
 
 
 @pytest.mark.parametrize("scale", [None, 0.05])

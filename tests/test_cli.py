@@ -32,7 +32,7 @@ OFFLINE = ("--extractor", "efficientnet-lite0")
         (["backbone=wit"], "backbone=wit is unknown (did you mean vit?)"),
         (["train.steps"], "train.steps: no value"),
         (["--config", "/no/such.yaml"], "cannot read this config file"),
-        (["backbone=vit", "data.height=27", "--dry-run"], "27x28 pixels cannot be cut into 2x2 patches"),
+        (["backbone=vit", "data.height=27", "--dry-run"], "27x28 pixels or codes cannot be cut into 2x2 patches"),
         (["backbone=vit", "sample.scheduler=ddim", "--dry-run"], "use one of euler, heun, dpm++, unipc"),
         (["--no-such-option"], "unrecognized arguments: --no-such-option; see genvision train --help"),
     ],

@@ -85,6 +85,14 @@ def test_the_loss_of_a_token_generator_sees_every_channel_of_every_token() -> No
     assert cell.loss(batch._replace(images=other), draw_of(1))["loss"] != before
 
 
+def test_a_guide_on_another_codec_is_refused() -> None:
+    model, guide = coded("diffusion", "vit"), coded("diffusion", "vit")
+    assert model.network_evaluations(steps=3, guidance=2.0, guide=guide) == 6
+    guide.codec.state = {"fingerprint": "another"}
+    with pytest.raises(ConfigError, match="the guide must share images, labels, codec,"):
+        model.sample(1, steps=3, guidance=2.0, guide=guide)
+
+
 def test_codes_of_the_wrong_kind_are_refused() -> None:
     for family, tokens in (("diffusion", True), ("autoregressive", False), ("vae", False)):
         trunks = ("vit", "vit") if family == "vae" else ("vit",)

@@ -110,6 +110,25 @@ def test_the_scripts_show_images_of_codes_or_say_that_they_cannot(
         assert caught.value.code == 2 and capsys.readouterr().err.startswith(f"genvision: error: {run.path} is no ")
 
 
+@pytest.mark.parametrize("family", KINDS)
+def test_a_score_stands_beside_that_of_the_codec(autoencoder, pictures, tmp_path, family) -> None:
+    latent, words = KINDS[family]
+    codec, offline = autoencoder(latent).path, ("--extractor", "efficientnet-lite0")
+    scored = ("score.num_images=8", "score.extractor=efficientnet-lite0", "train.steps=1", "run.name=codes")
+    said = train(pictures, tmp_path, f"family={family}", "backbone=vit", *words, f"codec.run={codec}", *scored)
+    assert said.code == 0, said.err
+    reports = []
+    for run in (codec, tmp_path / "codes"):  # of a generator of codes, what comes back of the images is its codec's
+        report = tmp_path / f"{run.name}.json"
+        assert genvision("score", run, "--reconstruct", "--num-images", 8, *offline, "--json", report).code == 0
+        reports.append(json.loads(report.read_text())["metrics"])
+    assert reports[0] == reports[1]
+    distance, psnr = reports[0]["frechet"], reports[0]["psnr"]
+    told = f"reconstructions of its codec: rFD-EffNetLite0 {distance['value']:.4g}  PSNR (dB) {psnr['value']:.4g}"
+    assert json.loads((tmp_path / "codes" / "result.json").read_text())["note"] == told and told in said.out
+    assert told in (tmp_path / "leaderboard" / "index.html").read_text()
+
+
 def test_another_autoencoder_under_the_generator_is_refused(generator, tmp_path) -> None:
     moved = shutil.copytree(generator("diffusion").model, tmp_path / "elsewhere")
     (weights,) = (moved / "decoder").glob("*.safetensors")

@@ -180,6 +180,10 @@ def test_a_wrong_value_names_its_key_and_what_was_expected(override, expected):
             "family.beta=2 means nothing with family.latent=vq: it is for gaussian",
         ),
         (
+            ["family=vae", "family.latent=fsq", "family.top_downsample=2"],
+            "family.top_downsample=2 means nothing with family.latent=fsq: it is for gaussian",
+        ),
+        (
             ["family=vae", "family.codebook_size=64"],
             "family.codebook_size=64 means nothing with family.latent=gaussian: it is for vq",
         ),
@@ -188,6 +192,21 @@ def test_a_wrong_value_names_its_key_and_what_was_expected(override, expected):
             "means nothing with family.likelihood=logistic_mixture: it is for logistic",
         ),
         (["family=vae", "family.latent=fsq", "family.fsq_levels=[8,1]"], "family.fsq_levels: must be 2 or more, not 1"),
+        (["family=vae", "family.latent=vq", "family.codebook_size=1"], "family.codebook_size: must be 2 or more"),
+        (
+            ["family=vae", "family.latent=fsq", "family.latent_channels=3"],
+            "family.latent_channels=3 means nothing with family.latent=fsq: it is for gaussian or vq",
+        ),
+        (
+            ["family=autoregressive", "family.mixtures=3"],
+            "family.mixtures=3 means nothing with family.likelihood=categorical: it is for logistic_mixture",
+        ),
+        (["family.min_snr_gamma=3"], "family.min_snr_gamma=3 means nothing with family.weight=none: it is for min_snr"),
+        (["family.sigma_data=0.3"], "family.sigma_data=0.3 means nothing with family.path=flow: it is for edm"),
+        (
+            ["family.log_normal_std=1"],
+            "family.log_normal_std=1 means nothing with family.times=logit_normal: it is for log_normal",
+        ),
         (
             ["train.steps=5", "train.images=5"],
             "train.steps: give one of train.steps, train.images, train.minutes; here:",

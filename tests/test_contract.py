@@ -198,7 +198,7 @@ def test_a_trunk_that_cannot_serve_is_refused_by_naming_those_that_can(family, t
 @pytest.mark.parametrize("family", ["vae", "diffusion"])
 def test_a_size_that_the_patch_does_not_divide_names_both(family) -> None:
     for height, width in ((9, 8), (8, 9)):
-        with pytest.raises(ConfigError, match=f"{height}x{width} pixels cannot be cut into 2x2 patches"):
+        with pytest.raises(ConfigError, match=f"{height}x{width} pixels or codes cannot be cut into 2x2 patches"):
             make_cell(family, ("vit",) * len(FAMILY_ROLES[family]), ImageSpec(1, height, width))
 
 

@@ -30,7 +30,7 @@ from runs import (  # noqa: F401
 )
 from safetensors.torch import load_file
 
-from genvision import build, data, experiment, load
+from genvision import build, data, load, run_samples
 from genvision.config import config_hash, load_config
 from genvision.errors import StorageError
 from genvision.evaluation.leaderboard import collect
@@ -176,7 +176,7 @@ def test_default_names_are_numbered_and_a_given_one_is_never_taken(pictures, tmp
             3,
             "/no/such",
         ),
-        (["data.height=9"], 2, "9x8 pixels cannot be cut into 2x2 patches"),
+        (["data.height=9"], 2, "9x8 pixels or codes cannot be cut into 2x2 patches"),
         (["sample.scheduler=ddim"], 2, "sample.scheduler=ddim cannot serve family.path=flow"),
         (["data.crop_padding=8"], 2, "data.crop_padding=8"),
         (["data.validation_fraction=0.001"], 3, "leave no validation images"),
@@ -396,7 +396,7 @@ def test_a_run_that_fails_keeps_its_reason(pictures, tmp_path, monkeypatch):
     def full(*_, **__):
         raise StorageError("disk full")
 
-    monkeypatch.setattr(experiment, "write_grid", full)
+    monkeypatch.setattr(run_samples, "write_grid", full)
     said = train(pictures, tmp_path, "backbone=vit")
     folder = one_run(tmp_path)
     assert said.code == 6 and said.last_error == "disk full"
@@ -503,7 +503,7 @@ def test_images_with_alpha_are_drawn_with_alpha(pictures, tmp_path, family, chan
 
 @pytest.mark.parametrize(("kept", "scored"), [(6, 4), (4, 6)])
 def test_the_first_images_of_one_draw_are_kept_and_scored(pictures, tmp_path, monkeypatch, kept, scored):
-    seen, draw = [], experiment.draw
+    seen, draw = [], run_samples.draw
     extractor = SimpleNamespace(name="efficientnet-lite0", weights_sha256="00", resize="none")
 
     def score_images(images, real, *, sampling, **_):
@@ -511,8 +511,8 @@ def test_the_first_images_of_one_draw_are_kept_and_scored(pictures, tmp_path, mo
         protocol = build_protocol(num_images=len(images), reference=real, extractor=extractor, sampling=sampling)
         return Scored({"frechet": {"name": "FD-EffNetLite0", "value": 48.25}}, protocol)
 
-    monkeypatch.setattr(experiment, "score_images", score_images)
-    monkeypatch.setattr(experiment, "draw", lambda *asked: draw(*asked)._replace(seconds=12.5))
+    monkeypatch.setattr(run_samples, "score_images", score_images)
+    monkeypatch.setattr(run_samples, "draw", lambda *asked: draw(*asked)._replace(seconds=12.5))
     words = ("family=vae", "backbone=vit", *SCORED, f"sample.num_images={kept}", f"score.num_images={scored}")
     said = train(pictures, tmp_path, *words)
     assert said.code == 0 and "FD-EffNetLite0 48.25\n" in said.out, said.err

@@ -103,13 +103,13 @@ def test_an_interval_of_everything_or_nothing_draws_the_same_bytes() -> None:
     ("options", "message"),
     [
         ({"guidance_interval": (0.5, 0.5)}, r"sample.guidance_interval=\[0.5, 0.5\]: the first time must be below"),
-        ({"guide": cell(spec=SPEC._replace(height=6))}, "the guide must share images, labels, path and prediction"),
+        ({"guide": cell(spec=SPEC._replace(height=6))}, "the guide must share images, labels, codec, path"),
         ({"guide": cell(spec=SPEC._replace(classes=0))}, "name an earlier checkpoint of the same run"),
-        ({"guide": cell(prediction="x0")}, "the guide must share images, labels, path and prediction"),
-        ({"guide": cell(sigma_data=0.7)}, "the guide must share images, labels, path and prediction"),
-        ({"guide": cell(**EDM)}, "the guide must share images, labels, path and prediction"),
+        ({"guide": cell(prediction="x0")}, "the guide must share images, labels, codec, path"),
+        ({"guide": cell(sigma_data=0.7)}, "the guide must share images, labels, codec, path"),
+        ({"guide": cell(**EDM)}, "the guide must share images, labels, codec, path"),
         ({"guide": cell(1), "guidance": 1.0}, "a guide does nothing at guidance 1; give more, such as --guidance 2"),
-        ({"guide": make_cell("vae", ("vit", "vit"), SPEC)}, "the guide must share images, labels, path and prediction"),
+        ({"guide": make_cell("vae", ("vit", "vit"), SPEC)}, "the guide must share images, labels, codec, path"),
     ],
 )
 def test_what_cannot_guide_is_refused_before_drawing(options, message) -> None:
@@ -118,11 +118,14 @@ def test_what_cannot_guide_is_refused_before_drawing(options, message) -> None:
             ask(**{"steps": 3, "guidance": 2.0, **options})
 
 
-def test_a_model_that_never_went_without_label_needs_a_guide() -> None:
-    model = cell(label_dropout=0.0)
-    with pytest.raises(ConfigError, match="family.label_dropout=0 did not train; leave it at 1, or name a weaker"):
-        model.network_evaluations(steps=3, guidance=2.0)
-    assert model.network_evaluations(steps=3, guidance=2.0, guide=cell(1, label_dropout=0.1)) == 6
+@pytest.mark.parametrize(("classes", "dropout"), [(3, 0.0), (0, 0.1)], ids=["never without", "no labels"])
+def test_a_model_that_has_not_both_kinds_of_examples_needs_a_guide(classes, dropout) -> None:
+    spec = SPEC._replace(classes=classes)
+    model = cell(spec=spec, label_dropout=dropout)
+    for ask in (model.network_evaluations, lambda **options: model.sample(1, chunk_size=1, **options)):
+        with pytest.raises(ConfigError, match="sample.guidance=2.0 needs labels and .*label_dropout > 0; .* --guide"):
+            ask(steps=3, guidance=2.0)
+    assert model.network_evaluations(steps=3, guidance=2.0, guide=cell(1, spec, label_dropout=0.1)) == 6
     assert model.network_evaluations(steps=3) == 3
 
 

@@ -29,6 +29,7 @@ LAYERS = {
     8: (
         "experiment",
         "run_folder",
+        "run_samples",
         "initialise",
         "loading",
         "codecs",

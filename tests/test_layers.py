@@ -132,6 +132,7 @@ def test_a_token_mlp_mixes_each_channel_alike_and_alone() -> None:
         torch.einsum("ot,btd->bod", mixing.up.weight, h) + mixing.up.bias[:, None]
     )) + mixing.down.bias[:, None]  # fmt: skip
     torch.testing.assert_close(mixing(h), by_hand)
+    assert TokenMLP(TOKENS, 0.37).up.weight.shape == (4, TOKENS)  # the nearest number of hidden units
 
 
 @pytest.mark.parametrize("ratio", [1, 3])
@@ -392,6 +393,27 @@ def test_trunks_work_in_the_memory_format_they_state(name) -> None:
         run_trunk(trunk, laid_out, torch.randn(1, 16))
     for h in formats:
         assert (h if trunk.channels_last else h.permute(0, 3, 1, 2)).is_contiguous()
+
+
+@pytest.mark.parametrize("name", TRUNK_ROLES)
+def test_the_dropout_of_a_trunk_is_that_of_all_its_blocks_and_rests_while_drawing(name) -> None:
+    trunk = randomise(make_trunk(trunk_options(name, dropout=0.5), (4, 4)))
+    probabilities = [module.p for module in trunk.modules() if isinstance(module, nn.Dropout)]
+    probabilities += [block.mixing.dropout for block in getattr(trunk, "blocks", []) if name == "vit"]
+    assert set(probabilities) == {0.5}
+    h, cond = torch.randn(1, 4, 4, 16), torch.randn(1, 16)
+    assert not torch.equal(trunk(h, cond), trunk(h, cond))
+    assert torch.equal(trunk.eval()(h, cond), trunk(h, cond))
+
+
+def test_a_conv_trunk_is_its_blocks_and_a_normalised_silu() -> None:
+    trunk = randomise(make_trunk(trunk_options("conv", depth=2), (5, 3)), std=0.3)
+    h, cond = torch.randn(2, 5, 3, 16), torch.randn(2, 16)
+    x = rearrange(h, "b h w d -> b d h w")
+    for block in trunk.blocks:
+        x = block(x, cond)
+    expected = F.silu(F.group_norm(x, 8, trunk.norm.weight, trunk.norm.bias))
+    torch.testing.assert_close(trunk(h, cond), rearrange(expected, "b d h w -> b h w d"))
 
 
 def test_no_label_is_a_label_of_its_own() -> None:

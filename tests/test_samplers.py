@@ -205,7 +205,7 @@ def test_impossible_numbers_of_steps_are_refused(steps) -> None:
 
 
 @pytest.mark.parametrize(("name", "path"), PAIRS)
-@pytest.mark.parametrize(("guidance", "classes", "passes"), [(1.0, 3, 1), (2.0, 3, 2), (2.0, 0, 1)])
+@pytest.mark.parametrize(("guidance", "classes", "passes"), [(1.0, 3, 1), (2.0, 3, 2), (1.0, 0, 1)])
 def test_network_evaluations_are_the_rows_that_pass_through(name, path, guidance, classes, passes) -> None:
     cell = make_cell(
         "diffusion", ("vit",), ImageSpec(1, 4, 4, classes=classes), path=path, prediction="x0", times="log_normal"

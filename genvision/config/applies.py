@@ -10,13 +10,20 @@ from genvision.config.typed import typed
 # option of a family -> the option beside it that must have one of these values
 NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "top_channels": ("latent", ("gaussian",)),
+    "top_downsample": ("latent", ("gaussian",)),
     "beta": ("latent", ("gaussian",)),
     "beta_warmup_steps": ("latent", ("gaussian",)),
     "free_bits": ("latent", ("gaussian",)),
+    "latent_channels": ("latent", ("gaussian", "vq")),
     "fsq_levels": ("latent", ("fsq",)),
     "codebook_size": ("latent", ("vq",)),
     "commitment": ("latent", ("vq",)),
     "output_scale": ("likelihood", ("logistic",)),
+    "mixtures": ("likelihood", ("logistic_mixture",)),
+    "log_normal_mean": ("times", ("log_normal",)),
+    "log_normal_std": ("times", ("log_normal",)),
+    "min_snr_gamma": ("weight", ("min_snr",)),
+    "sigma_data": ("path", ("edm",)),
 }
 
 

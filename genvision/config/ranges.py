@@ -17,7 +17,8 @@ MIN_WARMUP_FOR_MINUTES = 20  # the speed of these steps is what turns minutes in
 
 POSITIVE = {
     *("data.height", "data.width", "family.latent_channels", "family.downsample", "family.mixtures"),
-    *("family.output_scale", "family.codebook_size"),
+    "family.top_downsample",
+    "family.output_scale",
     *("train.steps", "train.images", "train.minutes", "train.batch_size", "train.micro_batch_size"),
     *("train.learning_rate", "train.save_every_steps", "train.keep_checkpoints"),
     *(
@@ -51,7 +52,7 @@ MAY_BE_EMPTY = {"trunk.attention_levels"}
 CHANNELS = {"data.channels"}
 ODD = {"trunk.kernel"}
 FINITE = {"family.log_normal_mean"}  # any number
-LEVELS = {"family.fsq_levels"}
+LEVELS = {"family.fsq_levels", "family.codebook_size"}
 
 _RULES: tuple[tuple[set[str], Callable[[Any], bool], str], ...] = (
     (POSITIVE, lambda x: x > 0, "more than 0"),

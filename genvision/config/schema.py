@@ -34,7 +34,8 @@ class VAEConfig:
     name: Literal["vae"] = "vae"
     latent: Literal["gaussian", "fsq", "vq"] = MISSING
     latent_channels: int = MISSING
-    top_channels: int = MISSING  # of the vector from which the prior of the grid is told; 0: a standard normal prior
+    top_channels: int = MISSING  # of the latents from which the prior of the grid is told; 0: a standard normal prior
+    top_downsample: int | None = None  # cells of the grid per cell above and side; None: one vector above it all
     downsample: int = MISSING  # pixels per latent cell and side
     likelihood: Literal["categorical", "logistic_mixture", "logistic"] = MISSING
     mixtures: int = MISSING  # components of the logistic mixture

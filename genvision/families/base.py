@@ -93,8 +93,13 @@ class Family(nn.Module):
         return nats_to_bits_per_dim(-self.log_prob(batch, draw, **options), self.spec)
 
     def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
-        """The images (B,C,H,W) uint8 that come back from their latents. Raises ConfigError where there are none."""
-        raise ConfigError(f"family={self.options.name} has no latents to reconstruct images from; name a vae")
+        """The images (B,C,H,W) uint8 that come back from their latents, here those of the codec.
+
+        Raises ConfigError where there are none.
+        """
+        if self.codec.lossless:
+            raise ConfigError(f"family={self.options.name} has no latents to reconstruct images from; name a vae")
+        return self.codec.reconstruct(batch, draw)
 
     def diagnostics(self, batches: Iterable[tuple[Batch, Draw]]) -> dict[str, float]:
         """What else there is to say about these images, by name; evaluated where the loss is validated."""

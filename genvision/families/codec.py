@@ -47,6 +47,10 @@ class Codec:
         """Integers (B,*spec.shape) -> images (B,C,H,W) uint8; y (B,) labels."""
         raise NotImplementedError
 
+    def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
+        """What comes back (B,C,H,W) uint8 of the images of a batch."""
+        raise NotImplementedError
+
 
 class PixelCodec(Codec):
     """The identity: values are pixels in [-1, 1], tokens are the pixels."""

@@ -118,12 +118,12 @@ class Diffusion(Family):
         if guide is not None:
             require_guide(self, guide, options.guidance)
             return Guidance(options.guidance, interval, guide.output)
-        if options.guidance == 1 or not self.spec.classes:
+        if options.guidance == 1:
             return Guidance()
-        if not self.options.label_dropout:
+        if not (self.spec.classes and self.options.label_dropout):
             raise ConfigError(
-                "sample.guidance leads away from the prediction without a label, which family.label_dropout=0 did not "
-                "train; leave it at 1, or name a weaker model with --guide"
+                f"sample.guidance={options.guidance} needs labels and a model trained with family.label_dropout > 0; "
+                "leave it at 1, or name a weaker model with --guide"
             )
         return Guidance(options.guidance, interval)
 

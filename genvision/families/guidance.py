@@ -50,14 +50,14 @@ class Guidance(NamedTuple):
 
 def require_guide(model: Family, guide: Family, scale: float) -> None:
     """Raises ConfigError unless the outputs of the two can be mixed, and are."""
+    names = ("path", "prediction", "sigma_data")
     kinds = [
-        (type(m), m.spec, *(getattr(m.options, name, None) for name in ("path", "prediction", "sigma_data")))
-        for m in (model, guide)
+        (type(m), m.spec, m.codec.state, *(getattr(m.options, name, None) for name in names)) for m in (model, guide)
     ]
     if kinds[0] != kinds[1]:
         raise ConfigError(
-            "the guide must share images, labels, path and prediction with the model; name an earlier checkpoint of "
-            "the same run"
+            "the guide must share images, labels, codec, path and prediction with the model; name an earlier "
+            "checkpoint of the same run"
         )
     if scale == 1:
         raise ConfigError("a guide does nothing at guidance 1; give more, such as --guidance 2")

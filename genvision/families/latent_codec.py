@@ -54,6 +54,11 @@ class AutoencoderCodec(Codec):
         """The labels, where the autoencoder has learned any."""
         return y if self.vae.spec.classes else None
 
+    @torch.no_grad()
+    def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
+        vae = self.vae.to(batch.images.device)
+        return vae.reconstruct(batch._replace(labels=self.known(batch.labels)), draw)
+
 
 class LatentCodec(AutoencoderCodec):
     """Latents drawn from their posterior, each channel brought to mean 0 and standard deviation 1 over the data.

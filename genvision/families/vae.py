@@ -1,4 +1,4 @@
-"""The variational autoencoder (Kingma & Welling 2014): Gaussian latents on a grid, and a vector above them."""
+"""The variational autoencoder (Kingma & Welling 2014): Gaussian latents on a grid, and others above them."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ class Latent(NamedTuple):
 class VAE(Autoencoder):
     """`bits_per_dim` is the evidence lower bound with one sample of the latents.
 
-    Without `family.top_channels` the prior is a standard normal: every cell of the grid is drawn on its own. With it a
-    vector v ~ N(0, I) is drawn first and the grid from p(z | v), a Gaussian whose moments `decoder.top` makes of v:
+    Without `family.top_channels` the prior is a standard normal: every cell of the grid is drawn on its own. With it
+    v ~ N(0, I) is drawn first, one vector or a coarser grid (`family.top_downsample`), and the grid from p(z | v), a
+    Gaussian whose moments `decoder.top` makes of v:
 
         v ~ N(0, I) -> decoder.top -> z ~ p(z | v) -> decoder -> x
         x -> encoder -> q(z | x), its mean -> encoder.top -> q(v | x)
@@ -57,7 +58,7 @@ class VAE(Autoencoder):
     @staticmethod
     def network_options(config: Config) -> Mapping[str, dict]:
         shared, family = Autoencoder.network_options(config), config.family
-        top = {"top_channels": family.top_channels}
+        top = {"top_channels": family.top_channels, "top_patch": family.top_downsample}
         return {
             "encoder": shared["encoder"] | {"out_channels": 2 * family.latent_channels} | top,
             "decoder": shared["decoder"] | {"latent_channels": family.latent_channels} | top,
@@ -68,7 +69,7 @@ class VAE(Autoencoder):
         return DiagonalGaussian.from_moments(self.encode(batch))
 
     def infer(self, posterior: DiagonalGaussian, y: Tensor | None, draw: Draw) -> list[Latent]:
-        """A draw of the latents of images with this posterior: the grid, then the vector above it if there is one."""
+        """A draw of the latents of images with this posterior: the grid, then what is above it if anything is."""
         grid_noise, top_noise = self._split(normal(draw, Stream.LATENT, self.noise_size()))
         z = posterior.sample(grid_noise)
         if self.encoder.top is None:
@@ -78,7 +79,7 @@ class VAE(Autoencoder):
         return [Latent(z, posterior, self.prior(v, y)), Latent(v, top, DiagonalGaussian.standard(v))]
 
     def prior(self, v: Tensor, y: Tensor | None) -> DiagonalGaussian:
-        """p(z | v) of the grid (B,F,h,w), v (B,top_channels,1,1)."""
+        """p(z | v) of the grid (B,F,h,w), v (B,*top_shape)."""
         return DiagonalGaussian.from_moments(self.decoder.top(v.to(self.dtype), y))
 
     def loss(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
@@ -121,7 +122,7 @@ class VAE(Autoencoder):
         return torch.stack(weights)
 
     def diagnostics(self, batches: Iterable[tuple[Batch, Draw]]) -> dict[str, float]:
-        """Active units, and the KL of each channel over its grid in nats, a mean over images; `top_` is the vector."""
+        """Active units, and the KL of each channel over its grid in nats, a mean over images; `top_` is above it."""
         batches = list(batches)
         found = [self.infer(self.posterior(batch), batch.labels, draw) for batch, draw in batches]
         told = super().diagnostics(batches)
@@ -134,9 +135,15 @@ class VAE(Autoencoder):
     def reconstruct(self, batch: Batch, draw: Draw) -> Tensor:
         return self.decode(self.posterior(batch).mean, batch.labels, draw)
 
+    def top_shape(self) -> tuple[int, int, int]:
+        """(top_channels, h, w) of the latents above the grid; no channels where there are none."""
+        patch = self.options.top_downsample
+        height, width = (1, 1) if patch is None else (side // patch for side in self.grid())
+        return self.options.top_channels, height, width
+
     def noise_size(self) -> int:
         """How many normal numbers one image's latents are made of."""
-        return self.options.latent_channels * math.prod(self.grid()) + self.options.top_channels
+        return self.options.latent_channels * math.prod(self.grid()) + math.prod(self.top_shape())
 
     def latents_of(self, noise: Tensor, y: Tensor | None) -> Tensor:
         """Standard normal (B,noise_size) -> latents (B,F,h,w) distributed as the prior."""
@@ -144,9 +151,11 @@ class VAE(Autoencoder):
         return grid_noise if self.decoder.top is None else self.prior(top_noise, y).sample(grid_noise)
 
     def _split(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,noise_size) -> the grid's (B,F,h,w) and the vector's (B,top_channels,1,1)."""
-        grid, top = noise.split([noise.shape[1] - self.options.top_channels, self.options.top_channels], 1)
-        return grid.unflatten(1, (self.options.latent_channels, *self.grid())), top[..., None, None]
+        """(B,noise_size) -> the grid's (B,F,h,w) and those above it (B,*top_shape)."""
+        above = math.prod(self.top_shape())
+        grid, top = noise.split([noise.shape[1] - above, above], 1)
+        shape = self.options.latent_channels, *self.grid()
+        return grid.unflatten(1, shape), top.unflatten(1, self.top_shape())
 
     def _sample(self, draw: Draw, y: Tensor | None) -> Tensor:
         noise = normal(draw, Stream.SAMPLE + Stream.LATENT, self.noise_size())

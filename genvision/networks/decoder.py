@@ -10,6 +10,7 @@ from genvision.layers.resample import VectorToGrid
 from genvision.networks.network import (
     REPEATED_BLOCKS,
     VECTOR_CHANNELS,
+    cells_of,
     grid_of,
     make_conditioner,
     make_head,
@@ -31,8 +32,9 @@ class Decoder(ModelMixin, ConfigMixin):
     likelihood       {"name": ..., options} of the likelihood head; None: the features are what is asked for
     features         D
     vector           the latents are one cell that is spread over the whole grid
-    top_channels     channels of a latent vector above the grid, from which `top` tells the prior of the grid: a decoder
-                     of the same trunk whose features are its 2 F moments. 0: none
+    top_channels     channels of the latents above the grid, from which `top` tells the prior of the grid: a decoder of
+                     the same trunk whose features are its 2 F moments. 0: none
+    top_patch        cells of the grid per cell above and side; None: one vector above the whole grid
     """
 
     _supports_gradient_checkpointing = True
@@ -49,6 +51,7 @@ class Decoder(ModelMixin, ConfigMixin):
         features: int = 32,
         vector: bool = False,
         top_channels: int = 0,
+        top_patch: int | None = None,
     ) -> None:
         super().__init__()
         image = ImageSpec(**spec)
@@ -61,9 +64,9 @@ class Decoder(ModelMixin, ConfigMixin):
         self.head = make_likelihood(likelihood, features, image) if likelihood else None
         self.top = None
         if top_channels:
-            cells = image._replace(channels=latent_channels, height=grid[0], width=grid[1])
+            cells, moments = cells_of(image, grid, latent_channels, top_patch)._asdict(), 2 * latent_channels
             self.top = Decoder(
-                cells._asdict(), trunk_config, top_channels, 1, features=2 * latent_channels, vector=True
+                cells, trunk_config, top_channels, top_patch or 1, features=moments, vector=top_patch is None
             )
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:

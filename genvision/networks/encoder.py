@@ -1,4 +1,4 @@
-"""The encoder role: an image becomes the moments of a latent grid, and that grid those of a vector above it."""
+"""The encoder role: an image becomes the moments of a latent grid, and that grid those of the latents above it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from genvision.layers.resample import GridToVector
 from genvision.networks.network import (
     REPEATED_BLOCKS,
     VECTOR_CHANNELS,
+    cells_of,
     grid_of,
     make_conditioner,
     make_head,
@@ -29,8 +30,9 @@ class Encoder(ModelMixin, ConfigMixin):
     out_channels  F: twice the latent channels for a Gaussian posterior
     patch         pixels per latent cell and side
     vector        gather the whole grid in one cell
-    top_channels  channels of a latent vector above the grid, which `top` finds: an encoder of the same trunk whose
-                  image is the grid of F / 2 posterior means. 0: none
+    top_channels  channels of the latents above the grid, which `top` finds: an encoder of the same trunk whose image is
+                  the grid of F / 2 posterior means. 0: none
+    top_patch     cells of the grid per cell above and side; None: one vector above the whole grid
     quantiser_config  options of `quantiser`, which makes tokens of the output; None: there is none
     """
 
@@ -46,6 +48,7 @@ class Encoder(ModelMixin, ConfigMixin):
         patch: int,
         vector: bool = False,
         top_channels: int = 0,
+        top_patch: int | None = None,
         quantiser_config: dict | None = None,
     ) -> None:
         super().__init__()
@@ -59,8 +62,8 @@ class Encoder(ModelMixin, ConfigMixin):
         self.quantiser = make_quantiser(quantiser_config) if quantiser_config else None
         self.top = None
         if top_channels:
-            cells = image._replace(channels=out_channels // 2, height=grid[0], width=grid[1])
-            self.top = Encoder(cells._asdict(), trunk_config, 2 * top_channels, 1, vector=True)
+            cells = cells_of(image, grid, out_channels // 2, top_patch)._asdict()
+            self.top = Encoder(cells, trunk_config, 2 * top_channels, top_patch or 1, vector=top_patch is None)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         h = self.stem(x)  # (B,h,w,D)

@@ -27,10 +27,20 @@ def grid_of(spec: ImageSpec, patch: int) -> tuple[int, int]:
     """(h, w) tokens of an image cut into patch x patch pixels; ConfigError naming size and patch if it does not fit."""
     if spec.height % patch or spec.width % patch:
         raise ConfigError(
-            f"images of {spec.height}x{spec.width} pixels cannot be cut into {patch}x{patch} patches; "
-            "choose a size divisible by the patch (data.height, data.width) or another patch"
+            f"{spec.height}x{spec.width} pixels or codes cannot be cut into {patch}x{patch} patches; choose another "
+            "patch (denoiser.patch, family.downsample) or a size divisible by it (data.height, data.width)"
         )
     return spec.height // patch, spec.width // patch
+
+
+def cells_of(spec: ImageSpec, grid: tuple[int, int], channels: int, top_patch: int | None) -> ImageSpec:
+    """A latent grid as the image of the networks above it; ConfigError where top_patch x top_patch cells do not fit."""
+    if top_patch and (grid[0] % top_patch or grid[1] % top_patch):
+        raise ConfigError(
+            f"family.top_downsample={top_patch} does not divide the latent grid of {grid[0]}x{grid[1]} cells; choose "
+            "one that does, or null for one vector above it"
+        )
+    return spec._replace(channels=channels, height=grid[0], width=grid[1])
 
 
 def make_stem(trunk: dict, c_in: int, patch: int) -> nn.Module:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
-from genvision.config.schema import TrainConfig
+from genvision.config.schema import Config, TrainConfig
 from genvision.errors import ConfigError
 
 MEASURED_STEPS = 20  # a minutes budget is frozen into steps after so many
@@ -46,3 +47,9 @@ def measured_steps(minutes: float, seconds: Sequence[float], done: int) -> int:
     steady = seconds[UNCOUNTED_STEPS:] or seconds[-1:]
     pace = sum(steady) / len(steady)
     return done + max(0, int((60 * minutes - sum(seconds)) / pace))
+
+
+def frozen(config: Config, steps: int) -> Config:
+    """The configuration with its budget given in steps, however it was given before."""
+    train = dataclasses.replace(config.train, steps=steps, images=None, minutes=None)
+    return dataclasses.replace(config, train=train)

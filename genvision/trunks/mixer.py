@@ -37,9 +37,10 @@ class MixerTrunk(TokenTrunk):
         with torch.device("meta"):
             floor = count_parameters(TokenMLP(tokens, token_ratio, causal=causal))
         if floor > MOST_TOKEN_WEIGHTS:
+            fewer = "smaller images, or codes of a codec.run" if causal else "a larger patch"
             raise ConfigError(
                 f"a mixer of {grid[0]}x{grid[1]} tokens has {floor:,} weights a layer between tokens alone, where "
-                f"{MOST_TOKEN_WEIGHTS:,} are the most; take fewer tokens (a larger patch) or another backbone"
+                f"{MOST_TOKEN_WEIGHTS:,} are the most; take {fewer}, or another backbone"
             )
         blocks = [
             Block(width, TokenMLP(tokens, token_ratio, causal=causal), round(channel_ratio * width), dropout)
