@@ -136,7 +136,9 @@ def page() -> str:
         images = records[0][1]["images_seen"]
         table = [COLUMNS, ("---",) * 2 + ("---:",) * 6, *(row(*found) for found in records)]
         lines = "\n".join(f"| {' | '.join(cells)} |" for cells in table)
-        parts.append(f"## {group}: {images:,} images\n\n{lines}\n\n{note}\n")
+        told = {option.name: record["note"] for option, record in records if group == "codes"}
+        notes = "\n".join([note, *(f"\n{name}: {text}." for name, text in told.items())])
+        parts.append(f"## {group}: {images:,} images\n\n{lines}\n\n{notes}\n")
     machine = f"torch {records[0][1]['packages']['torch']}, {records[0][1]['precision']}"
     return "\n".join([HEAD.format(machine=machine), *parts])
 
