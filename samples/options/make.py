@@ -4,7 +4,7 @@
 
 About three quarters of an hour on one CPU core. A run that was interrupted goes on where it was. Inside a group only
 the option and the backbone change. Options after the command, such as `train.images=512`, go to every run: a quick
-check.
+check. Names of groups, such as `vae codes`, train these alone, so that two cores can share the work.
 """
 
 from __future__ import annotations
@@ -104,11 +104,14 @@ NOTES = {
 
 
 def main() -> None:
+    more = [word for word in sys.argv[1:] if "=" in word]
+    groups = [word for word in sys.argv[1:] if "=" not in word] or GROUPS
     for option in OPTIONS:
-        for backbone in option.backbones:
-            train(option, backbone, sys.argv[1:])
-    PAGE.write_text(page())
-    print(PAGE)
+        for backbone in option.backbones if option.group in groups else ():
+            train(option, backbone, more)
+    if all((HERE / option.run(backbone)).is_dir() for option in OPTIONS for backbone in option.backbones):
+        PAGE.write_text(page())
+        print(PAGE)
 
 
 def train(option: Option, backbone: str, more: list[str]) -> None:
