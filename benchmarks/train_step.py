@@ -29,6 +29,7 @@ from genvision.training.launch import header, make_accelerator
 from genvision.training.optimizer import make_optimizer
 
 PIXELCNN = ["family=autoregressive", "backbone=convnet", "trunk.width=128", "trunk.depth=15"]
+VAE = ["family=vae", "family.top_channels=0"]  # the peers have one grid of latents and nothing above it
 ROWS: dict[str, tuple[list[str], Callable[[], nn.Module]]] = {
     "diffusion convnet vs diffusers UNet2DModel": (
         ["family=diffusion", "backbone=convnet", "denoiser.trunk.multipliers=[1,2,4]"],
@@ -59,12 +60,12 @@ ROWS: dict[str, tuple[list[str], Callable[[], nn.Module]]] = {
         lambda: peers.mixer_predictor(48, 2),
     ),
     "vae convnet vs pythae VAE": (
-        ["family=vae", "backbone=convnet", "trunk.width=96", "trunk.depth=4"],
+        [*VAE, "backbone=convnet", "trunk.width=96", "trunk.depth=4"],
         peers.PythaeVAE,
     ),
     "vae vit vs timm vision_transformer.Block": (
         [
-            "family=vae",
+            *VAE,
             "backbone=vit",
             "family.likelihood=categorical",
             "trunk.width=96",
@@ -74,7 +75,7 @@ ROWS: dict[str, tuple[list[str], Callable[[], nn.Module]]] = {
         lambda: peers.vit_vae(96, 4, 2),
     ),
     "vae mixer vs timm MixerBlock": (
-        ["family=vae", "backbone=mixer", "family.likelihood=categorical", "trunk.width=96", "trunk.depth=5"],
+        [*VAE, "backbone=mixer", "family.likelihood=categorical", "trunk.width=96", "trunk.depth=5"],
         lambda: peers.mixer_vae(96, 5),
     ),
 }

@@ -64,3 +64,9 @@ def test_the_pictures_of_the_gallery_are_there():
 def test_the_page_of_speeds_is_what_the_benchmarks_left():
     made = runpy.run_path(str(ROOT / "scripts" / "make_speed_page.py"))
     assert made["page"]() == made["PAGE"].read_text()
+
+
+def test_the_speeds_in_the_readme_are_rows_of_that_page():
+    lines = (ROOT / "README.md").read_text().split("## Speed")[1].split("\n## ")[0].splitlines()
+    rows = [line for line in lines if line.startswith("| ")]
+    assert len(rows) > 2 and set(rows) <= set((ROOT / "docs" / "SPEED.md").read_text().splitlines())

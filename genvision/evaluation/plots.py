@@ -32,6 +32,14 @@ class Mark(NamedTuple):
     row: dict[str, Any]
 
 
+class Curve(NamedTuple):
+    """A polyline "x,y x,y .." in SVG units and the values at its lowest and highest place."""
+
+    points: str
+    low: float
+    high: float
+
+
 class Scatter(NamedTuple):
     """A plot of scores over a cost, both axes in SVG units; ticks are (place, text)."""
 
@@ -86,8 +94,8 @@ def _padded(low: float, high: float) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def curve(metrics: Path, name: str = "loss") -> str:
-    """The points "x,y x,y .." of a value over the steps of a run's metrics.jsonl; empty where there is no such file.
+def curve(metrics: Path, name: str = "loss") -> Curve | None:
+    """A value over the steps of a run's metrics.jsonl; None where there is no such file.
 
     A damaged line costs itself alone. Of a long run every k-th value is shown.
     """
@@ -101,12 +109,13 @@ def curve(metrics: Path, name: str = "loss") -> str:
                 except (ValueError, KeyError, TypeError):
                     continue
     except OSError:
-        return ""
+        return None
     values = [point for point in values if all(map(math.isfinite, point))]
     if len(values) < 2:
-        return ""
+        return None
     values = values[:: max(1, len(values) // MAX_CURVE_POINTS)]
     steps, low, high = values[-1][0], min(y for _, y in values), max(y for _, y in values)
     scale = (HEIGHT - TOP - BOTTOM) / ((high - low) or 1)
     wide = (WIDTH - LEFT - RIGHT) / (steps or 1)
-    return " ".join(f"{LEFT + x * wide:.1f},{HEIGHT - BOTTOM - (y - low) * scale:.1f}" for x, y in values)
+    points = (f"{LEFT + x * wide:.1f},{HEIGHT - BOTTOM - (y - low) * scale:.1f}" for x, y in values)
+    return Curve(" ".join(points), low, high)

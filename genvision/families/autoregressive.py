@@ -65,13 +65,15 @@ class Autoregressive(Family):
         given, places = known.tolist(), list(predictor.places)
         while places and given[places[-1][0]][places[-1][1]]:
             places.pop()
-        total = torch.zeros((), dtype=self.dtype, device=x.device)
+        dtype = self.dtype  # looked up once: it walks the modules
+        total = torch.zeros((), dtype=dtype, device=x.device)
         for i, j in places:
             features = predictor.step(before, cache)
             total += features.sum()
             if not given[i][j]:
                 x[:, :, i, j] = predictor.head.sample(features, u[:, :, i : i + 1, j : j + 1], shaping)[..., 0, 0]
-            before = stem_input(x[:, :, i, j], self.codec.spec, self.dtype).repeat(copies, 1)
+            before = stem_input(x[:, :, i, j], self.codec.spec, dtype)
+            before = before.repeat(copies, 1) if copies > 1 else before
         require_finite(total, "the predictor's output")
         return x
 
