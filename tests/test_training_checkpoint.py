@@ -80,7 +80,7 @@ def test_what_is_on_disk(accelerator, tmp_path):
     folder = save(trained(config, accelerator), tmp_path / "run" / "checkpoints", HASH, keep=1)
     assert folder.name == "step-000000002" and {path.name for path in folder.iterdir()} == set(ALL)
     about = json.loads((folder / "state.json").read_text())
-    assert about.pop("versions").keys() == {"genvision", "torch"}
+    assert about.pop("versions").keys() == {"genvision", "torch"} and about.pop("seconds") > 0
     assert about == {
         "step": 2,
         "images_seen": 16,
@@ -104,6 +104,18 @@ def test_the_measured_number_of_steps_is_kept_and_a_given_one_wins(accelerator, 
         load(other, latest(tmp_path), HASH)
         totals.append(other.total_steps)
     assert totals == [77, 300]
+
+
+def test_the_seconds_of_earlier_attempts_are_counted(accelerator, tmp_path):
+    config = toy_config(steps=4)
+    state = toy_state(config, accelerator)
+    state.step, state.seconds = 2, 1000.0
+    save(state, tmp_path, HASH, keep=1)
+    other = toy_state(config, accelerator)
+    load(other, latest(tmp_path), HASH)
+    assert other.seconds == 1000.0
+    spent = sum(report.seconds for report in train(other, ToyBatches(), config, accelerator))
+    assert spent > 0 and other.seconds == pytest.approx(1000.0 + spent)
 
 
 def test_the_loss_scale_is_kept(accelerator, tmp_path):

@@ -83,6 +83,7 @@ def load(state: TrainState, path: Path, config_hash: str) -> None:
     if state.optimizer.scaler is not None and about["grad_scaler"]:
         state.optimizer.scaler.load_state_dict(about["grad_scaler"])
     state.step, state.images_seen, state.ema.updates = about["step"], about["images_seen"], about["ema_updates"]
+    state.seconds = about.get("seconds", 0.0)  # which the first checkpoints did not hold
     if state.total_steps is None:
         state.total_steps = about["total_steps"]
 
@@ -166,6 +167,7 @@ def _contents(state: TrainState, config_hash: str) -> Iterator[tuple[str, bytes]
         "images_seen": state.images_seen,
         "total_steps": state.total_steps,
         "ema_updates": state.ema.updates,
+        "seconds": state.seconds,
         "grad_scaler": scaler.state_dict() if scaler is not None else None,
         "config_hash": config_hash,
         "world_size": PartialState().num_processes,
