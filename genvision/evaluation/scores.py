@@ -1,7 +1,7 @@
-"""Scores of generated features against real ones, computed by torch-fidelity's own functions.
+"""Scores of generated features against real ones; torch-fidelity computes them, or is the oracle of those that do.
 
-Fréchet distance: Heusel et al. 2017. Kernel distance: Binkowski et al. 2018 (cubic kernel, subsets). Precision and
-recall: Kynkäänniemi et al. 2019 (3rd nearest neighbour). Inception score: Salimans et al. 2016.
+Fréchet distance: Heusel et al. 2017. Kernel distance: Binkowski et al. 2018 (cubic kernel, subsets). Precision, recall,
+density and coverage: `neighbours`. Inception score: Salimans et al. 2016.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from typing import Any
 
 from genvision.errors import DataError
 from genvision.evaluation.features import Features
+from genvision.evaluation.neighbours import KEYS, NEIGHBORHOOD, Neighbours
 
 SEED = 2020  # torch-fidelity's default: subsets of the kernel distance, shuffle of the inception score
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000  # or all images, where there are fewer
-NEIGHBORHOOD = 3
 SPLITS = 10
-FULL_MATRIX_IMAGES = 10_000  # above it, precision and recall work block by block to bound the memory
 
 Metrics = dict[str, dict[str, Any]]
 
@@ -24,9 +23,10 @@ Metrics = dict[str, dict[str, Any]]
 def score(generated: Features, real: Features, *, metric_name: str, seed: int = SEED) -> Metrics:
     """All scores as {key: {"name", "value"[, "std"][, "rank_deficient"]}}.
 
-    Keys: frechet, kid, precision, recall, inception_score. `metric_name` is the Fréchet distance's name, from which the
-    others are named. `rank_deficient` marks a Fréchet distance from no more images than features: its covariances are
-    singular and it is biased upwards. Raises DataError where there are too few images for a neighbourhood.
+    Keys: frechet, kid, precision, recall, density, coverage, inception_score. `metric_name` is the Fréchet distance's
+    name, from which others are named. `rank_deficient` marks a Fréchet distance from no more images than features: its
+    covariances are singular and it is biased upwards. Raises DataError where there are too few images for a
+    neighbourhood.
     """
     fewest = min(len(generated), len(real))
     if fewest <= NEIGHBORHOOD:
@@ -36,7 +36,7 @@ def score(generated: Features, real: Features, *, metric_name: str, seed: int = 
     if fewest <= generated.pool.shape[1]:
         metrics["frechet"]["rank_deficient"] = True
     metrics["kid"] = {"name": kernel_name, **_kernel(generated, real, seed)}
-    for key, value in zip(("precision", "recall"), _precision_recall(generated, real), strict=True):
+    for key, value in zip(KEYS, Neighbours(generated.pool, real.pool).scores().tolist(), strict=True):
         metrics[key] = {"name": key, "value": value}
     if generated.logits.shape[1]:
         metrics["inception_score"] = {"name": inception_name, **_inception(generated, seed)}
@@ -81,19 +81,6 @@ def _kernel(generated: Features, real: Features, seed: int) -> dict[str, float]:
         verbose=False,
     )
     return {"value": found[metric_kid.KEY_METRIC_KID_MEAN], "std": found[metric_kid.KEY_METRIC_KID_STD]}
-
-
-def _precision_recall(generated: Features, real: Features) -> tuple[float, float]:
-    from torch_fidelity import metric_prc
-
-    found = metric_prc.prc_features_to_metric(
-        generated.pool,
-        real.pool,
-        prc_neighborhood=NEIGHBORHOOD,
-        save_cpu_ram=max(len(generated), len(real)) > FULL_MATRIX_IMAGES,
-        verbose=False,
-    )
-    return found[metric_prc.KEY_METRIC_PRECISION], found[metric_prc.KEY_METRIC_RECALL]
 
 
 def _inception(generated: Features, seed: int) -> dict[str, float]:
