@@ -1,7 +1,7 @@
 """Scores of generated features against real ones; torch-fidelity computes them, or is the oracle of those that do.
 
-Fréchet distance: Heusel et al. 2017. Kernel distance: Binkowski et al. 2018 (cubic kernel, subsets). Precision, recall,
-density and coverage: `neighbours`. Inception score: Salimans et al. 2016.
+Fréchet distance: `frechet`. Kernel distance: Binkowski et al. 2018 (cubic kernel, subsets). Precision, recall, density
+and coverage: `neighbours`. Inception score: Salimans et al. 2016.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from genvision.errors import DataError
+from genvision.evaluation import frechet as gaussians
 from genvision.evaluation.features import Features
 from genvision.evaluation.neighbours import KEYS, NEIGHBORHOOD, Neighbours
 
@@ -44,11 +45,8 @@ def score(generated: Features, real: Features, *, metric_name: str, seed: int = 
 
 
 def frechet(generated: Features, real: Features) -> float:
-    """||m1 - m2||^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2)) between Gaussians fitted to the pooled features, in float64."""
-    from torch_fidelity import metric_fid
-
-    statistics = [metric_fid.fid_features_to_statistics(features.pool) for features in (generated, real)]
-    return metric_fid.fid_statistics_to_metric(*statistics, verbose=False)[metric_fid.KEY_METRIC_FID]
+    """The Fréchet distance between Gaussians fitted to the pooled features, in float64."""
+    return gaussians.distance(gaussians.fit(generated.pool), gaussians.fit(real.pool))
 
 
 def settings() -> dict[str, int]:
