@@ -124,8 +124,9 @@ def _say(text: str) -> None:
 def _print_metrics(report: dict) -> None:
     for metric in report["metrics"].values():
         spread = f" +- {metric['std']:.4g}" if metric.get("std") is not None else ""
+        interval = "  [{:.4f}, {:.4f}]".format(*metric["interval"]) if metric.get("interval") else ""
         flag = "  (rank deficient: fewer images than features)" if metric.get("rank_deficient") else ""
-        _say(f"{metric['name']:<28} {metric['value']:.4f}{spread}{flag}")
+        _say(f"{metric['name']:<28} {metric['value']:.4f}{spread}{interval}{flag}")
     protocol = report["protocol"]
     real = protocol["reference"]
     _say(

@@ -22,6 +22,7 @@ from genvision.run_folder import RunFolder
 from genvision.scoring import Scored
 from genvision.training.state import TrainState
 
+HEADLINE = ("frechet", "kid", "precision", "recall", "inception_score")  # the record and the page have the rest
 PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "torch-fidelity", "timm", "einops")
 
 
@@ -105,7 +106,8 @@ def summary(folder: RunFolder, config: Config, family: Family, outcome: Outcome,
     """The last lines of a run: its score, what its family says of itself, and where everything is."""
     lines = []
     if outcome.scored:
-        lines.append("  ".join(f"{m['name']} {m['value']:.4g}" for m in outcome.scored.metrics.values()))
+        told = [outcome.scored.metrics[key] for key in HEADLINE if key in outcome.scored.metrics]
+        lines.append("  ".join(f"{metric['name']} {metric['value']:.4g}" for metric in told))
     if bits := outcome.bits_per_dim:
         lines.append(f"bits/dim {bits['value']:.4f} ({bits['kind']}, {bits['num_images']} {bits['split']} images)")
     if told := [f"{name} {outcome.validation[name]:.4g}" for name in family.headline if name in outcome.validation]:

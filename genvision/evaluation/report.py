@@ -33,6 +33,10 @@ def _metric(key: str, part: str = "value") -> Callable[[Row], Any]:
     return lambda row: ((row.get("metrics") or {}).get(key) or {}).get(part)
 
 
+def _end(key: str, side: int) -> Callable[[Row], Any]:
+    return lambda row: (_metric(key, "interval")(row) or (None, None))[side]
+
+
 def _bits(part: str) -> Callable[[Row], Any]:
     return lambda row: (row.get("bits_per_dim") or {}).get(part)
 
@@ -91,6 +95,8 @@ LIKELIHOOD = [
 ]
 SCORES = [
     Column("Fréchet", "distance", _metric("frechet")),
+    Column("Fréchet low", "distance", _end("frechet", 0), later=True),
+    Column("Fréchet high", "distance", _end("frechet", 1), later=True),
     Column("kernel", "kernel", _metric("kid")),
     Column("kernel ±", "kernel", _metric("kid", "std")),
     Column("precision", "share", _metric("precision")),

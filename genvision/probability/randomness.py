@@ -33,6 +33,8 @@ class Stream(IntEnum):
     DEQUANTISE = 20
     PROBES = 21
     CODES = 22
+    HALVES = 30  # of the images behind a score, for its interval
+    RESAMPLES = 32  # of a plain bootstrap
 
 
 def generator(seed: int, stream: int, step: int = 0, slot: int = 0) -> np.random.Generator:
