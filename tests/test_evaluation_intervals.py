@@ -64,7 +64,9 @@ def repeated():
         return [score(drawn(150, 2 * k, shift=0.4), drawn(130, 2 * k + 1), metric_name="FID") for k in range(60)]
 
 
-@pytest.mark.parametrize("key", ["frechet", "kid", "precision", "recall", "density", "coverage", "inception_score"])
+@pytest.mark.parametrize(
+    "key", ["frechet", "frechet_infinity", "kid", "precision", "recall", "density", "coverage", "inception_score"]
+)
 def test_an_interval_is_as_wide_as_repeated_draws_spread(repeated, key):
     values = torch.tensor([metrics[key]["value"] for metrics in repeated], dtype=torch.float64)
     ends = torch.tensor([metrics[key]["interval"] for metrics in repeated], dtype=torch.float64)
@@ -108,9 +110,9 @@ def test_what_an_image_contributes_to_the_kernel_distance_is_the_derivative_to_i
 
 def test_few_images_have_no_intervals():
     metrics = score(drawn(7, 0), drawn(9, 1), metric_name="FID")
-    assert all("interval" not in metric for metric in metrics.values())
+    assert "frechet_infinity" not in metrics and all("interval" not in metric for metric in metrics.values())
     metrics = score(drawn(8, 0), drawn(9, 1), metric_name="FID")
-    assert all(len(metric["interval"]) == 2 for metric in metrics.values())
+    assert all(len(metric["interval"]) == 2 for metric in metrics.values()) and "frechet_infinity" in metrics
 
 
 def test_shares_stay_between_zero_and_one():

@@ -106,6 +106,9 @@ SCORES = [
     Column("inception", "inception", _metric("inception_score")),
     Column("inception ±", "inception", _metric("inception_score", "std")),
 ]
+DETAILS = [
+    Column("Fréchet infinity", "distance", _metric("frechet_infinity"), later=True),
+]
 RANK = Column("rank", "whole", _field("rank"))
 CSV_COLUMNS = [
     Column("data", None, _field("data")),
@@ -115,6 +118,7 @@ CSV_COLUMNS = [
     Column("status", None, _field("status")),
     Column("metric", None, _metric("frechet", "name")),
     *SCORES,
+    *DETAILS,
     *LIKELIHOOD,
     Column("bits/dim ±", "bits", _bits("standard_error")),
     *COST,

@@ -1,6 +1,6 @@
 """Scores of generated features against real ones, each with its interval.
 
-Fréchet distance and neighbourhoods: `frechet`, `neighbours`; torch-fidelity is their
+Fréchet distance, FID-infinity and neighbourhoods: `frechet`, `extrapolation`, `neighbours`; torch-fidelity is their
 oracle. Kernel distance: Binkowski et al. 2018 (cubic kernel, subsets); inception score: Salimans et al. 2016; both are
 torch-fidelity's own. What an interval means: `intervals`.
 """
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genvision.errors import DataError
 from genvision.evaluation import frechet as gaussians
+from genvision.evaluation.extrapolation import frechet_infinity
 from genvision.evaluation.features import Features
 from genvision.evaluation.intervals import halved, smooth
 from genvision.evaluation.neighbours import BLOCK, KEYS, NEIGHBORHOOD, Neighbours
@@ -31,21 +32,22 @@ Metrics = dict[str, dict[str, Any]]
 def score(generated: Features, real: Features, *, metric_name: str, seed: int = SEED) -> Metrics:
     """All scores as {key: {"name", "value"[, "interval"][, "std"][, "rank_deficient"]}}.
 
-    Keys: frechet, kid, precision, recall, density, coverage, inception_score. `metric_name` is the
+    Keys: frechet, frechet_infinity, kid, precision, recall, density, coverage, inception_score. `metric_name` is the
     Fréchet distance's name, from which others are named. `rank_deficient` marks a Fréchet distance from no more images
     than features: its covariances are singular and it is biased upwards. Fewer than FEWEST_FOR_INTERVALS images on
-    either side have no intervals. Raises DataError for fewer than FEWEST.
+    either side have neither intervals nor an extrapolation. Raises DataError for fewer than FEWEST.
     """
     fewest = min(len(generated), len(real))
     if fewest < FEWEST:
         raise DataError(f"{fewest} images are too few to score; at least {FEWEST} are needed on both sides")
     kernel_name, inception_name = _names(metric_name)
-    metrics: Metrics = _frechet(generated, real, metric_name)
+    metrics: Metrics = _frechet(generated, real, metric_name, seed)
     metrics["kid"] = {"name": kernel_name, **_kernel(generated, real, seed)}
     metrics |= _neighbours(generated, real, seed)
     if generated.logits.shape[1]:
         metrics["inception_score"] = {"name": inception_name, **_inception(generated, seed)}
     if fewest < FEWEST_FOR_INTERVALS:
+        metrics.pop("frechet_infinity")
         for metric in metrics.values():
             metric.pop("interval")
     return metrics
@@ -74,10 +76,14 @@ def _names(metric_name: str) -> tuple[str, str]:
     return f"KD-{features}", f"IS-{features}"
 
 
-def _frechet(generated: Features, real: Features, name: str) -> Metrics:
+def _frechet(generated: Features, real: Features, name: str, seed: int) -> Metrics:
     drawn, true = gaussians.fit(generated.pool), gaussians.fit(real.pool)
     value, influences = gaussians.distance(drawn, true), gaussians.influence(drawn, true)
-    found: Metrics = {"frechet": {"name": name, "value": value, "interval": smooth(value, *influences)}}
+    found = {
+        "frechet": {"name": name, "value": value, "interval": smooth(value, *influences)},
+        "frechet_infinity": {"name": f"{name}-infinity"}
+        | frechet_infinity(generated.pool, true, value, influences, seed),
+    }
     if not (drawn.full_rank and true.full_rank):
         found["frechet"]["rank_deficient"] = True
     return found

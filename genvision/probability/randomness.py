@@ -34,6 +34,7 @@ class Stream(IntEnum):
     PROBES = 21
     CODES = 22
     HALVES = 30  # of the images behind a score, for its interval
+    SUBSETS = 31  # of generated images, at which a distance is taken to extrapolate it
     RESAMPLES = 32  # of a plain bootstrap
 
 
