@@ -16,6 +16,7 @@ from genvision.config.schema import Config, DataConfig
 from genvision.data import ImageSet
 from genvision.errors import ConfigError
 from genvision.evaluation.batches import batches
+from genvision.evaluation.coherence import coherence
 from genvision.evaluation.extractors import make_extractor
 from genvision.evaluation.features import extract, reference_features, reference_subset
 from genvision.evaluation.protocol import build_protocol, protocol_hash
@@ -26,7 +27,7 @@ from genvision.sampling import draw_images
 
 
 class Scored(NamedTuple):
-    """metrics as `evaluation.scores.score` gives them, and the protocol they were measured under."""
+    """metrics of `evaluation.scores.score` and `coherence`, and the protocol they were measured under."""
 
     metrics: dict[str, dict[str, Any]]
     protocol: dict[str, Any]
@@ -84,7 +85,8 @@ def score_images(
     protocol = build_protocol(
         num_images=len(images), reference=real, extractor=network, sampling=sampling, reconstruction=reconstruction
     )
-    return Scored(score(generated, reference, metric_name=network.metric_name), protocol)
+    metrics = score(generated, reference, metric_name=network.metric_name) | coherence(images, real.images)
+    return Scored(metrics, protocol)
 
 
 @torch.no_grad()

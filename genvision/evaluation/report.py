@@ -108,6 +108,10 @@ SCORES = [
 ]
 DETAILS = [
     Column("Fréchet infinity", "distance", _metric("frechet_infinity"), later=True),
+    Column("total variation", "share", _metric("total_variation"), later=True),
+    Column("autocorrelation", "share", _metric("autocorrelation"), later=True),
+    Column("patch edges", "share", _metric("patch_edges"), later=True),
+    Column("spectrum error", "share", _metric("spectrum_error"), later=True),
 ]
 RANK = Column("rank", "whole", _field("rank"))
 CSV_COLUMNS = [
