@@ -27,7 +27,17 @@ from genvision.pipelines import ImageGenerationPipeline
 from genvision.run_folder import RunFolder, agreed, resume_hash
 from genvision.sampling import write_grid, write_images
 from genvision.sampling.write import grid_columns
-from genvision.scoring import Drawn, Scored, draw, reference_set, sampling_protocol, sampling_settings, score_images
+from genvision.scoring import (
+    Drawn,
+    Scored,
+    Training,
+    check_training,
+    draw,
+    reference_set,
+    sampling_protocol,
+    sampling_settings,
+    score_images,
+)
 from genvision.storage import write_text
 from genvision.training import checkpoint
 from genvision.training.launch import device_name, header, make_accelerator
@@ -78,6 +88,7 @@ class Experiment:
         if config.score.num_images:
             require_extractor(config.score.extractor, config.score.extractor_weights)
             self.reference = reference_set(config.score.reference, config.data, self.train_set.spec.shape)
+            check_training(self._training(), self.reference, config.score.num_images)
         self.held_out = data.load(config.data, "validation") if config.data.validation_fraction else None
         found = checkpoint.resolve(resume, folder.checkpoints) if folder and resume else None
         self.codec = fit_codec(config, self.train_set, folder)
@@ -145,7 +156,7 @@ class Experiment:
         outcome.sample_seconds, outcome.sampled_images = drawn.seconds, n
         outcome.grid = self._write_samples(drawn.images[: config.sample.num_images])
         if config.score.num_images:
-            outcome.scored = self.score(drawn.images[: config.score.num_images])
+            outcome.scored = self.score(drawn.images[: config.score.num_images], self._training())
         if self.main:
             outcome.bits_per_dim = bits_per_dim(self.family, self.test_set, progress=True) if self.test_set else None
             outcome.validation = self.validate(self.held_out) if self.held_out else {}
@@ -166,7 +177,7 @@ class Experiment:
         """n images of the averaged weights, under the run's sampling seed, on every process."""
         return draw(self.family, n, self.config.sample.seed, self.settings)
 
-    def score(self, images: torch.Tensor) -> Scored:
+    def score(self, images: torch.Tensor, training: Training | None = None) -> Scored:
         """Score images on every process alike."""
         config = self.config
         assert self.reference is not None, "only a run with score.num_images is scored"
@@ -180,7 +191,11 @@ class Experiment:
             weights=config.score.extractor_weights,
             device=self.accelerator.device,
             sampling=sampling,
+            training=training,
         )
+
+    def _training(self) -> Training:
+        return Training(self.train_set, self.config.score.anchors, self.config.score.memorisation)
 
     def _write_grid(self, images: torch.Tensor, name: str) -> str:
         """The first log.grid_images as samples/NAME. Returns its path below the run folder."""

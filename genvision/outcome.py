@@ -70,6 +70,7 @@ def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: An
         network_evaluations_per_image=evaluations,
         protocol=scored.protocol if scored else None,
         metrics=scored.metrics if scored else None,
+        anchors=scored.anchors if scored else None,
         bits_per_dim=outcome.bits_per_dim,
         validation=outcome.validation or None,
         grid=outcome.grid,

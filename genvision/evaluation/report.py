@@ -108,6 +108,8 @@ SCORES = [
 ]
 DETAILS = [
     Column("Fréchet infinity", "distance", _metric("frechet_infinity"), later=True),
+    Column("nearest ratio", "share", _metric("nearest_ratio"), later=True),
+    Column("near copies", "share", _metric("near_copies"), later=True),
     Column("total variation", "share", _metric("total_variation"), later=True),
     Column("autocorrelation", "share", _metric("autocorrelation"), later=True),
     Column("patch edges", "share", _metric("patch_edges"), later=True),
