@@ -130,6 +130,8 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--extractor-weights", metavar="FILE")
     parser.add_argument("--seed", type=_whole, help="of the drawn images; a run's own by default")
     _sampler_arguments(parser)
+    parser.add_argument("--anchors", action="store_true", help="also what real, blurred and random images would score")
+    parser.add_argument("--memorisation", action="store_true", help="also whether training images are copied")
     parser.add_argument("--json", type=Path, metavar="FILE")
 
 

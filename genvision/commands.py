@@ -55,10 +55,14 @@ def score(args: argparse.Namespace) -> None:
     from genvision.score_command import score_run_reconstructions, score_source
 
     asked = {"num_images": args.num_images, "extractor": args.extractor, "weights": args.extractor_weights}
+    extras = {"anchors": args.anchors, "memorisation": args.memorisation}
     if args.reconstruct:
+        if given := [name for name, value in extras.items() if value]:
+            raise ConfigError(f"--{given[0]} is about drawn images, not about --reconstruct; leave one of them out")
         report = score_run_reconstructions(args.source, **asked)
     else:
-        report = score_source(args.source, reference=args.reference, seed=args.seed, **asked, **_sampler_options(args))
+        options = extras | _sampler_options(args)
+        report = score_source(args.source, reference=args.reference, seed=args.seed, **asked, **options)
     _print_metrics(report)
     _write_json(args.json, report)
 
@@ -155,8 +159,12 @@ def _say(text: str) -> None:
 def _print_metrics(report: dict) -> None:
     for metric in report["metrics"].values():
         spread = f" +- {metric['std']:.4g}" if metric.get("std") is not None else ""
+        interval = "  [{:.4f}, {:.4f}]".format(*metric["interval"]) if metric.get("interval") else ""
+        real = f"  (real images {metric['real']:.4f})" if metric.get("real") is not None else ""
         flag = "  (rank deficient: fewer images than features)" if metric.get("rank_deficient") else ""
-        _say(f"{metric['name']:<28} {metric['value']:.4f}{spread}{flag}")
+        _say(f"{metric['name']:<28} {metric['value']:.4f}{spread}{interval}{real}{flag}")
+    for anchor in report.get("anchors") or []:
+        _say(f"{anchor['name']:<28} {anchor['value']:.4f}")
     protocol = report["protocol"]
     real = protocol["reference"]
     _say(

@@ -53,7 +53,7 @@ def _run(cell: Cell, free: SimpleQueue[int]) -> str:
         with subprocess.Popen(command, env=os.environ | visible, stderr=subprocess.PIPE) as child:
             assert child.stderr, "it is a pipe"
             last = ""
-            while chunk := child.stderr.read1():  # passed on as it comes: a progress bar ends no line
+            while chunk := os.read(child.stderr.fileno(), 4096):  # passed on as it comes: a progress bar ends no line
                 text = decoder.decode(chunk)
                 sys.stderr.write(text)
                 sys.stderr.flush()

@@ -24,7 +24,7 @@ from genvision.outcome import Outcome, make_record, summary
 from genvision.pipelines import ImageGenerationPipeline
 from genvision.run_folder import RunFolder, agreed, resume_hash
 from genvision.run_samples import RunSamples
-from genvision.scoring import reference_set, sampling_settings
+from genvision.scoring import Training, check_training, reference_set, sampling_settings
 from genvision.storage import write_text
 from genvision.training import checkpoint
 from genvision.training.budget import frozen
@@ -77,6 +77,7 @@ class Experiment:
             require_extractor(config.score.extractor, config.score.extractor_weights)
             n, shape = config.score.num_images, self.train_set.spec.shape
             self.reference = reference_set(config.score.reference, config.data, shape, n)
+            check_training(self._training(), self.reference, n)
         self.held_out = data.load(config.data, "validation") if config.data.validation_fraction else None
         found = checkpoint.resolve(resume, folder.checkpoints) if folder and resume else None
         self.codec = fit_codec(config, self.train_set, folder)
@@ -145,7 +146,7 @@ class Experiment:
         outcome.sample_seconds, outcome.sampled_images = drawn.seconds, n
         outcome.grid = self.samples.write_all(drawn.images[: config.sample.num_images])
         if config.score.num_images:
-            outcome.scored = self.samples.score(drawn.images[: config.score.num_images])
+            outcome.scored = self.samples.score(drawn.images[: config.score.num_images], self._training())
             outcome.codec = self.samples.score_codec() if self.codec else None
         if self.main:
             outcome.bits_per_dim = bits_per_dim(self.family, self.test_set, progress=True) if self.test_set else None
@@ -162,6 +163,9 @@ class Experiment:
         limit, batch_size = self.config.train.validation_images, self.config.sample.chunk_size
         with self.accelerator.autocast():
             return validate(self.family, held_out, limit=limit, batch_size=batch_size)
+
+    def _training(self) -> Training:
+        return Training(self.train_set, self.config.score.anchors, self.config.score.memorisation)
 
     def record_failure(self, error: BaseException) -> None:
         """Keep a run that ended early on the leaderboard, with its reason; an interrupted one can be resumed."""

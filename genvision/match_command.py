@@ -30,7 +30,8 @@ def match_cells(words: Sequence[str], *, by: str, target: float | None, toleranc
         if word.startswith(SHARED):
             raise ConfigError(f"{word} settles what match is to find; leave it out")
     named = any(word.startswith("family=") for word in words)
-    lines, size = [HEAD], OmegaConf.create({})
+    lines: list[str] = [HEAD]
+    size = OmegaConf.create({})
     for family in [[]] if named else [[f"family={name}"] for name in FAMILY_ROLES]:
         for found in match([*words, *family], by=by, target=target, tolerance=tolerance):
             lines.append(row(found))

@@ -22,6 +22,7 @@ from genvision.run_folder import RunFolder
 from genvision.scoring import Scored
 from genvision.training.state import TrainState
 
+HEADLINE = ("frechet", "kid", "precision", "recall", "inception_score", "psnr")  # the record and the page have the rest
 PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "torch-fidelity", "timm", "einops")
 
 
@@ -72,6 +73,7 @@ def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: An
         network_evaluations_per_image=evaluations,
         protocol=scored.protocol if scored else None,
         metrics=scored.metrics if scored else None,
+        anchors=scored.anchors if scored else None,
         bits_per_dim=outcome.bits_per_dim,
         validation=outcome.validation or None,
         grid=outcome.grid,
@@ -92,8 +94,9 @@ def notes(family: Family, evaluations: int, outcome: Outcome) -> Iterator[str]:
 
 
 def metrics_line(scored: Scored) -> str:
-    """The metrics of a score in one line."""
-    return "  ".join(f"{metric['name']} {metric['value']:.4g}" for metric in scored.metrics.values())
+    """What a score says first, in one line."""
+    told = [scored.metrics[key] for key in HEADLINE if key in scored.metrics]
+    return "  ".join(f"{metric['name']} {metric['value']:.4g}" for metric in told)
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

@@ -55,6 +55,6 @@ def _values(record: Record) -> dict[str, dict[str, Any]]:
 def _told(name: str, was: dict[str, Any], again: Record) -> tuple[str, bool]:
     """A line on one value, and whether it came out again."""
     found = _values(again).get(name, {}).get("value")
-    low, high = was.get("interval") or (was["value"], was["value"])
+    low, high = was.get("interval") or 2 * [was["value"]]
     holds = found is not None and low <= found <= high
     return f"{name} {was['value']:.6g} [{low:.6g}, {high:.6g}], now {found}", holds

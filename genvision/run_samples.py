@@ -15,7 +15,15 @@ from genvision.data import ImageSet
 from genvision.families.base import Family
 from genvision.sampling import write_grid, write_images
 from genvision.sampling.write import grid_columns
-from genvision.scoring import Drawn, Scored, draw, sampling_protocol, score_images, score_reconstructions
+from genvision.scoring import (
+    Drawn,
+    Scored,
+    Training,
+    draw,
+    sampling_protocol,
+    score_images,
+    score_reconstructions,
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class RunSamples:
             write_images(images, path, labels=self.family.check_labels(None, len(images)))
         return self.write_grid(images, "final.png")
 
-    def score(self, images: Tensor) -> Scored:
+    def score(self, images: Tensor, training: Training | None = None) -> Scored:
         """The score of drawn images (N,C,H,W) uint8, with its protocol."""
         config = self.config
         assert self.reference is not None, "only a run with score.num_images is scored"
@@ -66,6 +74,7 @@ class RunSamples:
             sampling=sampling_protocol(
                 self.settings, self.family, seed=config.sample.seed, ema=config.ema.decay, labels="k mod classes"
             ),
+            training=training,
         )
 
     def score_codec(self) -> Scored:

@@ -19,7 +19,9 @@ from genvision.loading import asked, load
 from genvision.run_folder import RunFolder
 from genvision.sampling import processes
 from genvision.scoring import (
+    Training,
     as_json,
+    check_training,
     draw,
     reference_set,
     sampling_protocol,
@@ -36,12 +38,17 @@ def score_source(
     extractor: str,
     weights: str | None,
     seed: int | None,
+    anchors: bool = False,
+    memorisation: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
     """The report of `genvision score --json`. A run is drawn from; a folder or NPZ is read and must hold num_images.
 
-    options  of the family's sampler; None means the run's own
+    anchors, memorisation  as in `scoring.Training`: of the images that the run was trained on, or of the training split
+                           of the reference
+    options                of the family's sampler; None means the run's own
     """
+    extras = anchors or memorisation
     require_extractor(extractor, weights)
     device = processes().device or torch.device("cpu")
     if (source / "config.yaml").is_file():
@@ -52,6 +59,9 @@ def score_source(
         if not n:
             raise ConfigError("--num-images is needed: the run itself was not scored")
         real = reference_set(reference, config.data, family.spec.shape, n)
+        training = Training(data.load(config.data, "train"), anchors, memorisation) if extras else None
+        if training:
+            check_training(training, real, n)
         settings = {**pipeline.config.sampling, **asked(family, options)}
         seed = config.sample.seed if seed is None else seed
         images = draw(family, n, seed, settings).images
@@ -63,8 +73,12 @@ def score_source(
         images, sampling = read_images(source), None
         if num_images:
             require_count(len(images), num_images)
-        real = reference_set(reference, _unnamed(reference, images), images.shape[1:], len(images))
-    scored = score_images(images, real, extractor=extractor, weights=weights, device=device, sampling=sampling)
+        plain = _unnamed(reference, images)
+        real = reference_set(reference, plain, images.shape[1:], len(images))
+        training = Training(_training_split(reference, plain), anchors, memorisation) if extras else None
+    scored = score_images(
+        images, real, extractor=extractor, weights=weights, device=device, sampling=sampling, training=training
+    )
     return as_json(scored)
 
 
@@ -90,6 +104,16 @@ def _unnamed(reference: str, images: torch.Tensor) -> DataConfig:
         return plain
     channels, height, width = images.shape[1:]
     return replace(plain, channels=channels, height=height, width=width)
+
+
+def _training_split(reference: str, plain: DataConfig) -> data.ImageSet:
+    config, split = data.parse_reference(reference, plain)
+    if split not in ("test", "validation"):
+        raise ConfigError(
+            f"--anchors and --memorisation compare with training images, and --reference {reference} has none beside "
+            "itself; name a set's test split, or score a run"
+        )
+    return data.load(config, "train")
 
 
 def run_likelihood(run: Path, split: Split, limit: int | None, **options: Any) -> dict[str, Any]:

@@ -15,21 +15,42 @@ from genvision import data
 from genvision.config.schema import Config, DataConfig
 from genvision.data import ImageSet
 from genvision.errors import ConfigError
+from genvision.evaluation.anchors import anchors
 from genvision.evaluation.batches import batches
+from genvision.evaluation.coherence import coherence
 from genvision.evaluation.extractors import CHANNELS, make_extractor
 from genvision.evaluation.features import extract, reference_features, reference_subset
+from genvision.evaluation.memorisation import memorisation
 from genvision.evaluation.protocol import build_protocol, protocol_hash
-from genvision.evaluation.scores import require_enough, score
+from genvision.evaluation.scores import SEED, require_enough, score
 from genvision.families.base import Family
 from genvision.probability.units import psnr_db
 from genvision.sampling import draw_images
 
 
 class Scored(NamedTuple):
-    """metrics as `evaluation.scores.score` gives them, and the protocol they were measured under."""
+    """What `score_images` found.
+
+    metrics   of `evaluation.scores.score`, `coherence` and, where it was asked for, `memorisation`
+    protocol  what they were measured under
+    anchors   [{"name", "value"}], distances that give this one its scale; None where they were not asked for
+    """
 
     metrics: dict[str, dict[str, Any]]
     protocol: dict[str, Any]
+    anchors: list[dict[str, Any]] | None = None
+
+
+class Training(NamedTuple):
+    """The images that a generator was trained on, and what a score is to do with them beside comparing references.
+
+    anchors       measure what real, blurred and random images of them would score
+    memorisation  look whether the generated images copy any of them; the reference must be images held out
+    """
+
+    images: ImageSet
+    anchors: bool
+    memorisation: bool
 
 
 class Drawn(NamedTuple):
@@ -84,15 +105,41 @@ def score_images(
     device: torch.device,
     sampling: Mapping[str, Any] | None = None,
     reconstruction: Mapping[str, Any] | None = None,
+    training: Training | None = None,
 ) -> Scored:
-    """Score images (N,C,H,W) uint8 against all real ones; the protocol names everything that matters."""
+    """Score images (N,C,H,W) uint8 against all real ones; the protocol names everything that matters.
+
+    Features of the reference and of the training images come from the cache once they are there. Raises ConfigError for
+    memorisation against a reference of training images, DataError where anchors need more images than there are.
+    """
+    if training:
+        check_training(training, real, len(images))
     network = make_extractor(extractor, weights, device)
     reference = reference_features(real, network)
     generated = extract(images, network, progress=True)
     protocol = build_protocol(
         num_images=len(images), reference=real, extractor=network, sampling=sampling, reconstruction=reconstruction
     )
-    return Scored(score(generated, reference, metric_name=network.metric_name), protocol)
+    metrics = score(generated, reference, metric_name=network.metric_name) | coherence(images, real.images)
+    if training and training.memorisation:
+        seen = reference_features(training.images, network)
+        metrics |= memorisation(generated.pool, seen.pool, reference.pool, SEED)
+    scale = anchors(training.images, reference, network, len(images)) if training and training.anchors else None
+    return Scored(metrics, protocol, scale)
+
+
+def check_training(training: Training, real: ImageSet, n: int) -> None:
+    """What can be known before anything is drawn: raises as `score_images` does."""
+    if training.anchors:
+        reference_subset(training.images, n)
+    if training.memorisation:
+        seen = {hash(image.tobytes()) for image in training.images.images.numpy()}
+        known = sum(hash(image.tobytes()) in seen for image in real.images.numpy())
+        if known > len(real) / 2:  # test splits do hold a few images of their training split
+            raise ConfigError(
+                f"memorisation: of the reference {real.name}:{real.split}, {known} of {len(real)} images were trained "
+                "on; name a reference of images that were not"
+            )
 
 
 @torch.no_grad()
@@ -133,5 +180,6 @@ def weights_hash(family: Family) -> str:
 
 
 def as_json(scored: Scored) -> dict[str, Any]:
-    """{"protocol", "protocol_hash", "metrics"} as `genvision score --json` writes it."""
-    return {"protocol": scored.protocol, "protocol_hash": protocol_hash(scored.protocol), "metrics": scored.metrics}
+    """{"protocol", "protocol_hash", "metrics"[, "anchors"]} as `genvision score --json` writes it."""
+    told = {"protocol": scored.protocol, "protocol_hash": protocol_hash(scored.protocol), "metrics": scored.metrics}
+    return told | ({} if scored.anchors is None else {"anchors": scored.anchors})

@@ -20,7 +20,7 @@ from genvision.loading import load
 from genvision.matching import coded_spec
 from genvision.run_folder import RunFolder
 from genvision.sampling import processes
-from genvision.scoring import reference_set, score_images
+from genvision.scoring import Training, reference_set, score_images
 
 RELATIVE = 1e-6  # of a recomputed score; counts and hashes must be equal
 
@@ -34,9 +34,16 @@ class Check(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        if isinstance(self.said, float) and isinstance(self.found, float):
-            return abs(self.said - self.found) <= RELATIVE * max(abs(self.said), abs(self.found))
-        return self.said == self.found
+        return equal(self.said, self.found)
+
+
+def equal(said: Any, found: Any) -> bool:
+    """Equality, of numbers that are no integers up to rounding."""
+    if isinstance(said, list) and isinstance(found, list):
+        return len(said) == len(found) and all(map(equal, said, found))
+    if isinstance(said, float) and isinstance(found, float):
+        return abs(said - found) <= RELATIVE * max(abs(said), abs(found))
+    return said == found
 
 
 def verify(run: Path) -> list[Check]:
@@ -76,6 +83,7 @@ def _scores(folder: RunFolder, config: Config, record: Record) -> Iterator[Check
     if not record["metrics"]:
         return
     images = read_images(folder.samples / "final.npz")[: config.score.num_images]
+    extras = bool(record["anchors"]), "nearest_ratio" in record["metrics"]
     scored = score_images(
         images,
         reference_set(config.score.reference, config.data, images.shape[1:], len(images)),
@@ -83,8 +91,11 @@ def _scores(folder: RunFolder, config: Config, record: Record) -> Iterator[Check
         weights=config.score.extractor_weights,
         device=processes().device or torch.device("cpu"),
         sampling=record["protocol"]["sampling"],
+        training=Training(data.load(config.data, "train"), *extras) if any(extras) else None,
     )
     yield Check("protocol", record["protocol"], scored.protocol)
+    said, found = ([anchor["value"] for anchor in anchors or ()] for anchors in (record["anchors"], scored.anchors))
+    yield Check("anchors", said, found)
     for key, metric in scored.metrics.items():
         for part, value in metric.items():
-            yield Check(f"metrics.{key}.{part}", record["metrics"][key].get(part), value)
+            yield Check(f"metrics.{key}.{part}", record["metrics"].get(key, {}).get(part), value)

@@ -168,5 +168,10 @@ def test_a_protocol_changes_with_anything_that_changes_the_number():
     later = {"guidance_interval": None, "guide": None}  # not used: the protocol of before they existed
     assert build_protocol(**(base | {"sampling": sampling | later})) == build_protocol(**base)
     assert not later.keys() & build_protocol(**base)["sampling"].keys()
+    plain = {
+        name: part for name, part in build_protocol(**base).items() if name not in ("uncertainty", "extrapolation")
+    }
+    assert protocol_hash(plain) == hashes[0]  # a record of before there were intervals stays comparable
+    assert build_protocol(**base)["uncertainty"]["kind"] == "bootstrap over features"
     with pytest.raises(TypeError, match="stpes"):
         build_protocol(**(base | {"sampling": {"stpes": 1}}))

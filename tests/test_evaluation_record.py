@@ -46,6 +46,16 @@ def test_round_trip(tmp_path):
     assert list((tmp_path / "run").iterdir()) == [tmp_path / "run" / "result.json"]
 
 
+def test_an_interval_is_kept_and_one_that_is_no_number_makes_the_run_diverged(tmp_path):
+    metrics = {"frechet": {"name": "FID", "value": 3.0, "interval": (2.5, 3.5)}}
+    record = make(metrics=metrics, protocol=PROTOCOL)
+    write_record(record, tmp_path / "r.json")
+    assert read_record(tmp_path / "r.json")["metrics"]["frechet"]["interval"] == [2.5, 3.5]
+    metrics["frechet"]["interval"] = (2.5, float("nan"))
+    record = make(metrics=metrics, protocol=PROTOCOL)
+    assert record["status"] == "diverged" and record["metrics"]["frechet"]["interval"] == [2.5, None]
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_score_that_is_no_number_becomes_null_and_the_run_diverged(tmp_path, value):
     record = scored(value)
@@ -73,6 +83,8 @@ def test_misspelt_and_missing_fields_are_a_programming_error():
         ({"parameters": 10**400}, "parameters"),
         ({"metrics": {"frechet": 3.0}}, r"metrics\.frechet"),
         ({"metrics": {"frechet": {"name": "FID", "value": "1"}}}, r"metrics\.frechet\.value"),
+        ({"metrics": {"frechet": {"name": "FID", "interval": [1.0]}}}, r"metrics\.frechet\.interval"),
+        ({"metrics": {"frechet": {"name": "FID", "interval": ["1", 2.0]}}}, r"metrics\.frechet\.interval"),
         ({"bits_per_dim": {"value": 1.0, "kind": "guess", "split": "test", "num_images": 1}}, r"bits_per_dim\.kind"),
         ({"anchors": [{"name": "x"}]}, "anchors"),
         ({"protocol": PROTOCOL, "protocol_hash": "0" * 16}, "protocol_hash"),

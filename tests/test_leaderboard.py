@@ -157,6 +157,28 @@ def test_csv_and_markdown_hold_the_same_rounded_numbers(tmp_path):
         assert all(number in text for number in ("50.40", "0.00123", "1.62M", "240.0", "13.5")), name
 
 
+def test_later_scores_have_columns_only_where_a_row_has_them(tmp_path):
+    old = make(run="old", metrics={"frechet": {"name": "FID", "value": 9.0}}, protocol=PROTOCOL)
+    save(tmp_path / "before", old)
+    build(tmp_path / "before", tmp_path / "old")
+    frechet = {"name": "FID", "value": 8.0, "interval": [7.25, 8.75]}
+    metrics = {"frechet": frechet} | {key: {"name": key, "value": 0.5} for key in ("density", "coverage")}
+    metrics |= {"frechet_infinity": {"name": "FID-infinity", "value": 6.5}}
+    save(tmp_path / "runs", old, make(run="new", metrics=metrics, protocol=PROTOCOL))
+    build(tmp_path / "runs", tmp_path / "out")
+    new = {"Fréchet low": "7.25", "Fréchet high": "8.75", "coverage": "0.500", "Fréchet infinity": "6.50"}
+    with (tmp_path / "out" / "leaderboard.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert new.items() <= first.items() and dict.fromkeys(new, "").items() <= second.items()
+    assert "near copies" not in first  # no row has it
+    before = [(tmp_path / "old" / name).read_text() for name in FILES[1:]]
+    assert not any(name in text for name in (*new, "FID low") for text in before[:2])
+    text = (tmp_path / "out" / "leaderboard.md").read_text()
+    assert "| FID | FID low | FID high |" in text and "| 8.00 | 7.25 | 8.75 |" in text and "6.50" not in text
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "7.25 to 8.75" in page and "coverage" in page and "coverage" not in before[2]
+
+
 def test_how_a_run_was_trained_is_said_in_words():
     row = {"processes": 1, "threads": 2, "precision": "no"}
     assert report.processes(row) == "1 process, 2 threads, fp32"

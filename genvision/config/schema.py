@@ -147,6 +147,8 @@ class ScoreConfig:
     extractor: str = MISSING
     extractor_weights: str | None = None
     every_steps: int = MISSING  # 0: only at the end
+    anchors: bool = MISSING  # what real, blurred and random images would score, too; their features are cached
+    memorisation: bool = MISSING  # distances to the nearest training images; their features are cached
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ where they were used, so that scores of before they existed stay comparable:
 sampling.guidance_interval  times of the path at which guidance acts
 sampling.guide        hash of the weaker model's weights
 sampling.temperature  of an autoregressive sampler; top_k, top_p: the likeliest levels it may draw
+Two parts say how the numbers beside a score were made. They move no score, so they are not in the hash:
+uncertainty           what the intervals are of, their level, and how they are found
+extrapolation         how the distance of endlessly many images is found
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from genvision.evaluation import scores
+from genvision.evaluation import extrapolation, intervals, scores
 from genvision.evaluation.extractors import COLOR_RULE
 from genvision.evaluation.features import reference_subset
 
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 SAMPLING_FIELDS = ("scheduler", "steps", "guidance", "ema", "seed", "chunk_size", "labels", "pixels", "precision")
 LATER_FIELDS = ("guidance_interval", "guide", "temperature", "top_k", "top_p")
+
+BESIDE = ("uncertainty", "extrapolation")
 
 Protocol = dict[str, Any]
 
@@ -72,6 +77,8 @@ def build_protocol(
             "color": COLOR_RULE,
         },
         "scores": scores.settings(),
+        "uncertainty": intervals.settings(),
+        "extrapolation": extrapolation.settings(),
         "sampling": {field: sampling.get(field) for field in SAMPLING_FIELDS}
         | {field: sampling[field] for field in LATER_FIELDS if sampling.get(field) is not None},
         **({} if reconstruction is None else {"reconstruction": dict(reconstruction)}),
@@ -79,6 +86,7 @@ def build_protocol(
 
 
 def protocol_hash(protocol: Mapping[str, Any]) -> str:
-    """First 16 hexadecimal digits of the SHA-256 over the protocol's canonical JSON."""
-    canonical = json.dumps(protocol, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    """First 16 hexadecimal digits of the SHA-256 over the canonical JSON of all but the parts BESIDE."""
+    moves = {name: part for name, part in protocol.items() if name not in BESIDE}
+    canonical = json.dumps(moves, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -141,6 +141,7 @@ def _validate_scores(record: Record) -> None:
         _require(isinstance(metric, dict) and _is(metric.get("name"), TEXT), f"metrics.{key}", metric)
         for part in ("value", "std"):
             _require(metric.get(part) is None or _is(metric[part], NUMBER), f"metrics.{key}.{part}", metric.get(part))
+        _require(_is_interval(metric.get("interval")), f"metrics.{key}.interval", metric.get("interval"))
     bits = record.get("bits_per_dim")
     if bits is not None:
         _require(bits.get("kind") in KINDS, "bits_per_dim.kind", bits.get("kind"))
@@ -153,6 +154,12 @@ def _validate_scores(record: Record) -> None:
     for anchor in record.get("anchors") or []:
         fits = isinstance(anchor, dict) and _is(anchor.get("name"), TEXT) and _is(anchor.get("value"), NUMBER)
         _require(fits, "anchors", anchor)
+
+
+def _is_interval(value: Any) -> bool:
+    """None, or [low, high], either null where it was not a number."""
+    ends = value is None or (isinstance(value, list) and len(value) == 2)
+    return ends and all(end is None or _is(end, NUMBER) for end in value or [])
 
 
 def _is(value: Any, types: tuple[type, ...]) -> bool:

@@ -18,15 +18,23 @@ RANK_DEFICIENT = "fewer images than features: biased upwards"
 
 
 class Column(NamedTuple):
-    """One column: its heading, how its numbers are written (None: text), and where its value comes from."""
+    """One column: its heading, how its numbers are written (None: text), and where its value comes from.
+
+    later  records of before this score existed lack it: a table where no row has it goes without the column
+    """
 
     heading: str
     kind: str | None
     value: Callable[[Row], Any]
+    later: bool = False
 
 
 def _metric(key: str, part: str = "value") -> Callable[[Row], Any]:
     return lambda row: ((row.get("metrics") or {}).get(key) or {}).get(part)
+
+
+def _end(key: str, side: int) -> Callable[[Row], Any]:
+    return lambda row: (_metric(key, "interval")(row) or (None, None))[side]
 
 
 def _bits(part: str) -> Callable[[Row], Any]:
@@ -87,12 +95,25 @@ LIKELIHOOD = [
 ]
 SCORES = [
     Column("Fréchet", "distance", _metric("frechet")),
+    Column("Fréchet low", "distance", _end("frechet", 0), later=True),
+    Column("Fréchet high", "distance", _end("frechet", 1), later=True),
     Column("kernel", "kernel", _metric("kid")),
     Column("kernel ±", "kernel", _metric("kid", "std")),
     Column("precision", "share", _metric("precision")),
     Column("recall", "share", _metric("recall")),
+    Column("density", "share", _metric("density"), later=True),
+    Column("coverage", "share", _metric("coverage"), later=True),
     Column("inception", "inception", _metric("inception_score")),
     Column("inception ±", "inception", _metric("inception_score", "std")),
+]
+DETAILS = [
+    Column("Fréchet infinity", "distance", _metric("frechet_infinity"), later=True),
+    Column("nearest ratio", "share", _metric("nearest_ratio"), later=True),
+    Column("near copies", "share", _metric("near_copies"), later=True),
+    Column("total variation", "share", _metric("total_variation"), later=True),
+    Column("autocorrelation", "share", _metric("autocorrelation"), later=True),
+    Column("patch edges", "share", _metric("patch_edges"), later=True),
+    Column("spectrum error", "share", _metric("spectrum_error"), later=True),
 ]
 RANK = Column("rank", "whole", _field("rank"))
 CSV_COLUMNS = [
@@ -103,6 +124,7 @@ CSV_COLUMNS = [
     Column("status", None, _field("status")),
     Column("metric", None, _metric("frechet", "name")),
     *SCORES,
+    *DETAILS,
     *LIKELIHOOD,
     Column("bits/dim ±", "bits", _bits("standard_error")),
     *COST,
@@ -115,9 +137,11 @@ def csv_text(board: Board) -> str:
     """Every row of the board, ranked ones first, as RFC 4180 text with one header line."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(column.heading for column in CSV_COLUMNS)
-    for row in [*(row for ranking in board["rankings"] for row in ranking["rows"]), *board["unranked"]]:
-        table.writerow(_csv_cell(column, row) for column in CSV_COLUMNS)
+    rows = [*(row for ranking in board["rankings"] for row in ranking["rows"]), *board["unranked"]]
+    columns = _filled(CSV_COLUMNS, rows)
+    table.writerow(column.heading for column in columns)
+    for row in rows:
+        table.writerow(_csv_cell(column, row) for column in columns)
     return out.getvalue()
 
 
@@ -180,7 +204,17 @@ def _score_heading(ranking: dict[str, Any], column: Column) -> str:
     return column.heading
 
 
+def measured(rows: list[Row], key: str) -> bool:
+    """Whether any of the rows has this score."""
+    return any(_metric(key)(row) is not None for row in rows)
+
+
+def _filled(columns: list[Column], rows: list[Row]) -> list[Column]:
+    return [column for column in columns if not column.later or any(column.value(row) is not None for row in rows)]
+
+
 def _table(columns: list[Column], rows: list[Row]) -> str:
+    columns = _filled(columns, rows)
     lines = [[_text(column.heading) for column in columns], ["---" if c.kind is None else "---:" for c in columns]]
     for row in rows:
         lines.append([_text(_shown(column, row)) for column in columns])

@@ -1,60 +1,67 @@
-"""Scores of generated features against real ones, computed by torch-fidelity's own functions.
+"""Scores of generated features against real ones, each with its interval.
 
-Fréchet distance: Heusel et al. 2017. Kernel distance: Binkowski et al. 2018 (cubic kernel, subsets). Precision and
-recall: Kynkäänniemi et al. 2019 (3rd nearest neighbour). Inception score: Salimans et al. 2016.
+Fréchet distance, FID-infinity and neighbourhoods: `frechet`, `extrapolation`, `neighbours`; torch-fidelity is their
+oracle. Kernel distance: Binkowski et al. 2018 (cubic kernel, subsets); inception score: Salimans et al. 2016; both are
+torch-fidelity's own. What an interval means: `intervals`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from genvision.errors import DataError
+from genvision.evaluation import frechet as gaussians
+from genvision.evaluation.extrapolation import frechet_infinity
 from genvision.evaluation.features import Features
+from genvision.evaluation.intervals import halved, smooth
+from genvision.evaluation.neighbours import BLOCK, KEYS, NEIGHBORHOOD, Neighbours
 
 SEED = 2020  # torch-fidelity's default: subsets of the kernel distance, shuffle of the inception score
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000  # or all images, where there are fewer
-NEIGHBORHOOD = 3
 SPLITS = 10
-FULL_MATRIX_IMAGES = 10_000  # above it, precision and recall work block by block to bound the memory
+FEWEST = NEIGHBORHOOD + 1
+FEWEST_FOR_INTERVALS = 2 * FEWEST  # a half of them must still have neighbourhoods
 
 Metrics = dict[str, dict[str, Any]]
 
 
 def score(generated: Features, real: Features, *, metric_name: str, seed: int = SEED) -> Metrics:
-    """All scores as {key: {"name", "value"[, "std"][, "rank_deficient"]}}.
+    """All scores as {key: {"name", "value"[, "interval"][, "std"][, "rank_deficient"]}}.
 
-    Keys: frechet, kid, precision, recall, inception_score. `metric_name` is the Fréchet distance's name, from which the
-    others are named. `rank_deficient` marks a Fréchet distance from no more images than features: its covariances are
-    singular and it is biased upwards. Raises DataError where there are too few images for a neighbourhood.
+    Keys: frechet, frechet_infinity, kid, precision, recall, density, coverage, inception_score. `metric_name` is the
+    Fréchet distance's name, from which others are named. `rank_deficient` marks a Fréchet distance from no more images
+    than features: its covariances are singular and it is biased upwards. Fewer than FEWEST_FOR_INTERVALS images on
+    either side have neither intervals nor an extrapolation. Raises DataError for fewer than FEWEST.
     """
     fewest = require_enough(len(generated), len(real))
     kernel_name, inception_name = _names(metric_name)
-    metrics: Metrics = {"frechet": {"name": metric_name, "value": frechet(generated, real)}}
-    if fewest <= generated.pool.shape[1]:
-        metrics["frechet"]["rank_deficient"] = True
+    metrics: Metrics = _frechet(generated, real, metric_name, seed)
     metrics["kid"] = {"name": kernel_name, **_kernel(generated, real, seed)}
-    for key, value in zip(("precision", "recall"), _precision_recall(generated, real), strict=True):
-        metrics[key] = {"name": key, "value": value}
+    metrics |= _neighbours(generated, real, seed)
     if generated.logits.shape[1]:
         metrics["inception_score"] = {"name": inception_name, **_inception(generated, seed)}
+    if fewest < FEWEST_FOR_INTERVALS:
+        metrics.pop("frechet_infinity")
+        for metric in metrics.values():
+            metric.pop("interval")
     return metrics
 
 
 def require_enough(generated: int, real: int) -> int:
-    """The smaller of two numbers of images; DataError where it is too small for a neighbourhood."""
+    """The smaller of two numbers of images; DataError where it is less than FEWEST."""
     fewest = min(generated, real)
-    if fewest <= NEIGHBORHOOD:
-        raise DataError(f"{fewest} images are too few to score; at least {NEIGHBORHOOD + 1} are needed on both sides")
+    if fewest < FEWEST:
+        raise DataError(f"{fewest} images are too few to score; at least {FEWEST} are needed on both sides")
     return fewest
 
 
 def frechet(generated: Features, real: Features) -> float:
-    """||m1 - m2||^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2)) between Gaussians fitted to the pooled features, in float64."""
-    from torch_fidelity import metric_fid
-
-    statistics = [metric_fid.fid_features_to_statistics(features.pool) for features in (generated, real)]
-    return metric_fid.fid_statistics_to_metric(*statistics, verbose=False)[metric_fid.KEY_METRIC_FID]
+    """The Fréchet distance between Gaussians fitted to the pooled features, in float64."""
+    return gaussians.distance(gaussians.fit(generated.pool), gaussians.fit(real.pool))
 
 
 def settings() -> dict[str, int]:
@@ -75,7 +82,20 @@ def _names(metric_name: str) -> tuple[str, str]:
     return f"KD-{features}", f"IS-{features}"
 
 
-def _kernel(generated: Features, real: Features, seed: int) -> dict[str, float]:
+def _frechet(generated: Features, real: Features, name: str, seed: int) -> Metrics:
+    drawn, true = gaussians.fit(generated.pool), gaussians.fit(real.pool)
+    value, influences = gaussians.distance(drawn, true), gaussians.influence(drawn, true)
+    found = {
+        "frechet": {"name": name, "value": value, "interval": smooth(value, *influences)},
+        "frechet_infinity": {"name": f"{name}-infinity"}
+        | frechet_infinity(generated.pool, true, value, influences, seed),
+    }
+    if not (drawn.full_rank and true.full_rank):
+        found["frechet"]["rank_deficient"] = True
+    return found
+
+
+def _kernel(generated: Features, real: Features, seed: int) -> dict[str, Any]:
     from torch_fidelity import metric_kid
 
     found = metric_kid.kid_features_to_metric(
@@ -86,25 +106,44 @@ def _kernel(generated: Features, real: Features, seed: int) -> dict[str, float]:
         rng_seed=seed,
         verbose=False,
     )
-    return {"value": found[metric_kid.KEY_METRIC_KID_MEAN], "std": found[metric_kid.KEY_METRIC_KID_STD]}
+    value = found[metric_kid.KEY_METRIC_KID_MEAN]
+    influences = kernel_influence(generated.pool, real.pool), kernel_influence(real.pool, generated.pool)
+    return {"value": value, "std": found[metric_kid.KEY_METRIC_KID_STD], "interval": smooth(value, *influences)}
 
 
-def _precision_recall(generated: Features, real: Features) -> tuple[float, float]:
-    from torch_fidelity import metric_prc
+def kernel_influence(own: Tensor, other: Tensor) -> Tensor:
+    """(N,) derivative of the kernel distance to the weight of each image of `own`, up to a constant.
 
-    found = metric_prc.prc_features_to_metric(
-        generated.pool,
-        real.pool,
-        prc_neighborhood=NEIGHBORHOOD,
-        save_cpu_ram=max(len(generated), len(real)) > FULL_MATRIX_IMAGES,
-        verbose=False,
-    )
-    return found[metric_prc.KEY_METRIC_PRECISION], found[metric_prc.KEY_METRIC_RECALL]
+    The first term of a U-statistic (Gretton et al. 2012, "A kernel two-sample test", corollary 16): twice the mean
+    kernel with the other images of its set less that with those of the other set.
+    """
+
+    def cubic(x: Tensor, y: Tensor) -> Tensor:
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    parts = []
+    for x in own.split(BLOCK):
+        itself = (x.square().mean(1) + 1) ** 3
+        within = (cubic(x, own).sum(1) - itself) / (len(own) - 1)
+        parts.append(2 * (within - cubic(x, other).mean(1)))
+    return torch.cat(parts)
 
 
-def _inception(generated: Features, seed: int) -> dict[str, float]:
+def _neighbours(generated: Features, real: Features, seed: int) -> Metrics:
+    found = Neighbours(generated.pool, real.pool)
+    values = found.scores()
+    intervals = halved(values, found.scores, len(generated), len(real), seed)
+    return {
+        key: {"name": key, "value": value, "interval": [max(0.0, low), high if key == "density" else min(1.0, high)]}
+        for key, value, (low, high) in zip(KEYS, values.tolist(), intervals, strict=True)
+    }
+
+
+def _inception(generated: Features, seed: int) -> dict[str, Any]:
     from torch_fidelity import metric_isc
 
     splits = min(SPLITS, len(generated))
     found = metric_isc.isc_features_to_metric(generated.logits, splits=splits, shuffle=True, rng_seed=seed)
-    return {"value": found[metric_isc.KEY_METRIC_ISC_MEAN], "std": found[metric_isc.KEY_METRIC_ISC_STD]}
+    value, log_p = found[metric_isc.KEY_METRIC_ISC_MEAN], generated.logits.double().log_softmax(1)
+    divergence = (log_p.exp() * (log_p - log_p.exp().mean(0).log())).sum(1)  # log IS is its mean
+    return {"value": value, "std": found[metric_isc.KEY_METRIC_ISC_STD], "interval": smooth(value, value * divergence)}

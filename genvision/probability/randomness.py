@@ -33,6 +33,10 @@ class Stream(IntEnum):
     DEQUANTISE = 20
     PROBES = 21
     CODES = 22
+    HALVES = 30  # of the images behind a score, for its interval
+    SUBSETS = 31  # of generated images, at which a distance is taken to extrapolate it
+    RESAMPLES = 32  # of a plain bootstrap
+    ANCHORS = 33  # the noise that gives scores their scale
 
 
 def generator(seed: int, stream: int, step: int = 0, slot: int = 0) -> np.random.Generator:
