@@ -30,7 +30,7 @@ LOG_STEP = math.log(16 / 400)
 def cell(request):
     """A VAE with one latent number, or one above another: its likelihood is an integral that sums over lines can do."""
     shape = {"latent_channels": 1, "top_channels": request.param[0], "top_downsample": request.param[1]}
-    return randomise(make_cell("vae", ("vit", "mixer"), SPEC, **shape), 0.2).double().eval()
+    return randomise(make_cell("vae", ("vit", "mixer"), SPEC, **shape), 0.15).double().eval()
 
 
 def repeated(k: int) -> Batch:

@@ -14,7 +14,7 @@ from genvision.storage import write_text
 SCHEMA = 1
 FILE_NAME = "result.json"
 MAX_BYTES = 4_000_000
-MAX_NUMBER = 1e18  # nothing counted here is larger; a larger one is a damaged file
+MAX_NUMBER = 2.0**63  # no setting and nothing counted here is larger; a larger one is a damaged file
 
 STATUSES = ("finished", "failed", "diverged")
 KINDS = ("exact", "bound", "estimate")

@@ -93,7 +93,7 @@ trains each row on `fashion_mnist_mini` at `size=small` on one CPU core ({machin
 against the 2,000 test images and writes this page from the records in
 [`samples/options/`](../samples/options). Inside a group everything but the option and the backbone is held still, the
 images seen above all. One seed, minutes of training: differences of a few percent mean nothing, and no group is
-comparable with another.
+comparable with another. The machine did other work beside: seconds compare roughly.
 """
 NOTES = {
     "vae": "bits/dim are bounds. An autoencoder of tokens has no prior to draw from; it is a codec of the last rows.",
