@@ -93,9 +93,9 @@ def _scores(folder: RunFolder, config: Config, record: Record) -> Iterator[Check
         sampling=record["protocol"]["sampling"],
         training=Training(data.load(config.data, "train"), *extras) if any(extras) else None,
     )
-    yield Check("protocol", record["protocol"], scored.protocol)
+    yield Check("protocol", record["protocol"], {part: scored.protocol.get(part) for part in record["protocol"]})
     said, found = ([anchor["value"] for anchor in anchors or ()] for anchors in (record["anchors"], scored.anchors))
     yield Check("anchors", said, found)
-    for key, metric in scored.metrics.items():
+    for key, metric in record["metrics"].items():  # what the record says: one of before a score existed lacks it
         for part, value in metric.items():
-            yield Check(f"metrics.{key}.{part}", record["metrics"].get(key, {}).get(part), value)
+            yield Check(f"metrics.{key}.{part}", value, scored.metrics.get(key, {}).get(part))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import numpy as np
 import pytest
+import torch
 from runs import fresh_launch, genvision, one_run, pictures, train, trained, write_pictures  # noqa: F401
 from test_evaluation_features import Pixels
 
 from genvision import data, load
+from genvision.config import load_config
 from genvision.evaluation.anchors import anchors
 from genvision.evaluation.coherence import coherence
 from genvision.evaluation.features import extract
@@ -47,6 +50,39 @@ def test_a_score_can_bring_its_anchors_and_look_for_copies(trained, tmp_path):
     assert told["metrics"]["total_variation"]["value"] == coherence(drawn, reference)["total_variation"]["value"]
     for line in ("real training images", "near copies", "FD-Pixels-infinity", "total variation"):
         assert line in said.out
+
+
+def test_images_drawn_elsewhere_are_compared_with_the_training_split_of_their_reference(tmp_path, pixels):
+    pixels.dim, report = 784, tmp_path / "report.json"
+    images = np.random.default_rng(0).integers(0, 256, (12, 1, 28, 28), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", images=images)
+    words = ("--reference", "fashion_mnist_mini:test", *OFFLINE, "--anchors", "--memorisation", "--json", report)
+    said = genvision("score", tmp_path / "images.npz", *words)
+    assert said.code == 0, said.err
+    told = json.loads(report.read_text())
+    config = data.parse_reference("fashion_mnist_mini:test", load_config(None, ["data=fashion_mnist_mini"]).data)[0]
+    config = dataclasses.replace(config, validation_fraction=0.0)
+    train_set, reference = data.load(config, "train"), data.load(config, "test")
+    pools = [extract(each, Pixels(dim=784)) for each in (torch.from_numpy(images), train_set.images, reference.images)]
+    assert told["anchors"] == anchors(train_set, pools[2], Pixels(dim=784, weights_sha256="01"), 12)
+    expected = memorisation(*(features.pool for features in pools), SEED)
+    assert {key: told["metrics"][key] for key in expected} == expected and len(train_set) == 10_000
+
+
+def test_a_run_with_anchors_is_verified_and_an_edited_one_found(pictures, tmp_path):
+    real = write_pictures(tmp_path / "real", 30, seed=1)
+    words = ("family=vae", "backbone=vit", "score.num_images=20", "sample.num_images=20", "train.steps=1")
+    words += (f"score.reference=folder:{real}", "score.extractor=efficientnet-lite0", "run.name=one")
+    said = train(pictures, tmp_path / "runs", *words, "score.anchors=true", "score.memorisation=true")
+    assert said.code == 0, said.err
+    file = tmp_path / "runs" / "one" / "result.json"
+    said = genvision("leaderboard", "verify", file.parent)
+    assert said.code == 0 and "metrics.near_copies.value" in said.out and "anchors [" in said.out, said.err
+    record = json.loads(file.read_text())
+    record["anchors"][1]["value"] += 1
+    file.write_text(json.dumps(record))
+    said = genvision("leaderboard", "verify", file.parent)
+    assert said.code == 4 and "anchors is " in said.last_error
 
 
 def test_what_cannot_be_compared_with_training_images_is_refused(trained, pictures, tmp_path):

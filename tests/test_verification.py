@@ -10,6 +10,7 @@ from runs import fresh_launch, genvision, pictures, train, trained  # noqa: F401
 
 from genvision.evaluation.difference import difference
 from genvision.evaluation.record import FILE_NAME, read_record
+from genvision.verification import Check
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,23 @@ EDITS = {
     "bits_per_dim.value": lambda record: record["bits_per_dim"].update(value=record["bits_per_dim"]["value"] - 1e-4),
     "metrics.frechet.value": lambda record: record["metrics"]["frechet"].update(value=1.0),
     "metrics.kid.std": lambda record: record["metrics"]["kid"].update(std=0.5),
+    "metrics.frechet.interval": lambda record: record["metrics"]["frechet"].update(interval=[1.0, 2.0]),
 }
+
+
+def test_a_record_of_before_later_scores_existed_is_verified_in_what_it_says(scored, tmp_path):
+    def aged(record):
+        record["metrics"].pop("coverage")
+        record["protocol"].pop("uncertainty")
+
+    said = genvision("leaderboard", "verify", edited(scored, tmp_path, aged))
+    assert said.code == 0, said.err
+    assert "metrics.precision.value" in said.out and "coverage" not in said.out
+
+
+def test_a_recomputed_interval_may_differ_in_its_last_digits_alone():
+    for found, holds in (([1.0, 2.0 + 1e-9], True), ([1.0, 2.1], False), ([1.0], False), (None, False)):
+        assert Check("metrics.kid.interval", [1.0, 2.0], found).holds is holds
 
 
 @pytest.mark.parametrize("field", EDITS)
