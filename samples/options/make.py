@@ -59,7 +59,7 @@ class Option(NamedTuple):
     unscored: str = ""
 
     def run(self, backbone: str) -> str:
-        return f"{self.group}-{self.name.replace(' ', '-')}-{backbone}"
+        return f"{self.group}-{self.name.replace(' ', '-').replace('+', 'p')}-{backbone}"
 
 
 VECTOR = Option("vae", "vector above the grid", [])
