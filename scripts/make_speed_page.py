@@ -32,12 +32,6 @@ Mixer of equal cost, the other beside itself in the usual number format and memo
 of which a round times two. `generate`: transformers' GPT-2 of equal layers, width and heads, with the better of its
 dynamic and static caches. PixelCNN: 15 layers of 128 channels; the others: 6 layers of width 192.""",
     ),
-    "attention": (
-        "Kinds of attention",
-        """python benchmarks/attention.py --json benchmarks/attention.json""",
-        """Forward and backward through queries, keys and values of 4 sequences, 4 heads of 32 channels, float32.
-Growth is the slope of log seconds over log tokens: 1 is linear, 2 quadratic.""",
-    ),
 }
 
 
