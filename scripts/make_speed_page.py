@@ -19,7 +19,7 @@ torch 2.14.1, diffusers 0.42.1, denoising-diffusion-pytorch 2.3.4, transformers 
 SECTIONS = {
     "train_step": (
         "A training step",
-        """python benchmarks/train_step.py --json benchmarks/train_step.json""",
+        """python benchmarks/train_step.py --rounds 7 --json benchmarks/train_step.json""",
         """Ours as `train.precision=auto` runs it there (bf16), the peer in float32 as it ships; batch 32 of 1x28x28
 images. Depth, width, heads and tokens are the peer's; the U-Nets and the convolutional VAEs differ in plan and are
 matched in multiply-adds. No public Mixer is causal and no public PixelCNN is maintained: the one stands beside a dense
@@ -27,7 +27,7 @@ Mixer of equal cost, the other beside itself in the usual number format and memo
     ),
     "sampling": (
         "Autoregressive sampling",
-        """python benchmarks/sampling.py --json benchmarks/sampling.json""",
+        """python benchmarks/sampling.py --rounds 3 --json benchmarks/sampling.json""",
         """28x28 pixels of 256 levels, float32. Naive: a forward pass over the whole image for each of the 784 pixels,
 of which a round times two. `generate`: transformers' GPT-2 of equal layers, width and heads, with the better of its
 dynamic and static caches. PixelCNN: 15 layers of 128 channels; the others: 6 layers of width 192.""",
