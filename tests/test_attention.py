@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from cells import KINDS, TINY, make_cell, randomise
+from cells import KINDS, TINY, draw_of, make_cell, randomise, some_batch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -255,6 +255,13 @@ def test_cost_and_memory_grow_with_the_tokens_or_with_their_square(kind, causal)
 def test_a_window_holds_no_class_token() -> None:
     with pytest.raises(ConfigError, match="class_token"):
         make_cell("diffusion", ("window",), ImageSpec(1, 8, 8), trunk={"class_token": True})
+
+
+def test_a_linformer_mixes_the_class_token_too() -> None:
+    spec = ImageSpec(1, 8, 8)
+    cell = make_cell("diffusion", ("linformer",), spec, trunk={"class_token": True, "linformer_rank": 17})
+    assert cell.denoiser.trunk.blocks[0].mixing.mix_keys.weight.shape == (17, 4 * 4 + 1)
+    assert cell.loss(some_batch(2, spec), draw_of(2))["loss"].isfinite().all()
 
 
 def test_more_mixtures_than_tokens_are_refused() -> None:

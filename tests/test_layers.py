@@ -406,6 +406,31 @@ def test_the_dropout_of_a_trunk_is_that_of_all_its_blocks_and_rests_while_drawin
     assert torch.equal(trunk.eval()(h, cond), trunk(h, cond))
 
 
+@pytest.mark.parametrize("name", ["vit", "mixer"])
+def test_a_token_trunk_is_positions_blocks_and_a_norm(name) -> None:
+    trunk = randomise(make_trunk(trunk_options(name, position="learned"), (3, 4)), std=0.3)
+    h, cond = torch.randn(2, 3, 4, 16), torch.randn(2, 16)
+    tokens_of = rearrange(h + trunk.position.table, "b h w d -> b (h w) d")
+    for block in trunk.blocks:
+        tokens_of = block(tokens_of, cond)
+    expected = F.layer_norm(tokens_of, (16,), trunk.norm.weight, trunk.norm.bias, eps=1e-6)
+    torch.testing.assert_close(trunk(h, cond), rearrange(expected, "b (h w) d -> b h w d", h=3))
+
+
+def test_every_block_of_the_unet_is_steered_by_one_map_of_the_condition() -> None:
+    trunk = randomise(make_trunk(trunk_options("unet"), (4, 4)), std=0.3)
+    h, cond, steered = torch.randn(2, 4, 4, 16), torch.randn(2, 16), []
+    for block in trunk.modules():
+        if isinstance(block, ResidualBlock):
+            block.register_forward_hook(lambda _, args, __: steered.append(args[1]))
+    trunk(h, cond)
+    first, _, second = trunk.cond
+    expected = second(F.silu(first(F.silu(cond))))
+    assert len(steered) == 8  # three levels down and up, and two in the middle
+    for found in steered:
+        torch.testing.assert_close(found, expected)
+
+
 def test_a_conv_trunk_is_its_blocks_and_a_normalised_silu() -> None:
     trunk = randomise(make_trunk(trunk_options("conv", depth=2), (5, 3)), std=0.3)
     h, cond = torch.randn(2, 5, 3, 16), torch.randn(2, 16)
