@@ -217,7 +217,7 @@ def test_training_moves_the_codebook_and_looking_does_not() -> None:
 
 def test_diagnostics_show_a_collapsed_codebook() -> None:
     spec = ImageSpec(1, 8, 8)
-    cell = randomise(make_cell("vae", ("vit", "vit"), spec, latent="vq", codebook_size=8), 0.3).eval()
+    cell = randomise(make_cell("vae", ("vit", "vit"), spec, latent="vq", codebook_size=8), 0.15).eval()
     stream = [(some_batch(4, spec), draw_of(4)), (some_batch(6, spec), draw_of(6))]
     with torch.no_grad():
         tokens = torch.cat([cell.quantise(batch).tokens.flatten() for batch, _ in stream])

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from genvision.evaluation.numbers import MISSING, written
+from genvision.evaluation.numbers import written
 from genvision.evaluation.record import FILE_NAME, Record, read_record
 from genvision.evaluation.report import sample_seconds
 
@@ -50,20 +50,20 @@ GROUPS = {  # what is held still while options change
 
 
 class Option(NamedTuple):
-    """A row for each of its backbones: what it changes, and why it has no score if it has none."""
+    """A row for each of its backbones: what it changes. `unscored`: trained as a codec, without a row of its own."""
 
     group: str
     name: str
     words: list[str]
     backbones: tuple[str, ...] = BACKBONES
-    unscored: str = ""
+    unscored: bool = False
 
     def run(self, backbone: str) -> str:
         return f"{self.group}-{self.name.replace(' ', '-').replace('+', 'p')}-{backbone}"
 
 
 VECTOR = Option("vae", "vector above the grid", [])
-FSQ = Option("vae", "fsq", ["family.latent=fsq"], ("convnet",), "an autoencoder without a prior")
+FSQ = Option("vae", "fsq", ["family.latent=fsq"], ("convnet",), unscored=True)
 EDM = ["family.path=edm", "family.prediction=preconditioned", "family.times=log_normal", "family.weight=edm"]
 OPTIONS = (
     VECTOR,
@@ -96,10 +96,10 @@ images seen above all. One seed, minutes of training: differences of a few perce
 comparable with another. The machine did other work beside: seconds compare roughly.
 """
 NOTES = {
-    "vae": "bits/dim are bounds. An autoencoder of tokens has no prior to draw from; it is a codec of the last rows.",
+    "vae": "bits/dim are bounds. The codec of the tokens below has no prior to draw from, hence no row.",
     "autoregressive": "bits/dim are exact; 128 images were drawn. `random order` takes locality from every backbone.",
     "diffusion": "25 network evaluations an image in every row.",
-    "codes": "Generators of the codes of two rows above; parameters and MACs are the generator's own.",
+    "codes": "Generators of codes; parameters and MACs are the generator's own.",
 }
 
 
@@ -133,7 +133,7 @@ def page() -> str:
         records = [
             (option, read_record(HERE / option.run(backbone) / FILE_NAME))
             for option in OPTIONS
-            if option.group == group
+            if option.group == group and not option.unscored
             for backbone in option.backbones
         ]
         images = records[0][1]["images_seen"]
@@ -155,9 +155,9 @@ def row(option: Option, record: Record) -> tuple[str, ...]:
         written("count", record["parameters"]),
         written("count", record["macs_per_image"]),
         written("seconds", record["train_seconds"]),
-        MISSING if option.unscored else written("seconds", sample_seconds(record)),
+        written("seconds", sample_seconds(record)),
         written("bits", (record["bits_per_dim"] or {}).get("value")),
-        option.unscored or written("distance", score),
+        written("distance", score),
     )
 
 
