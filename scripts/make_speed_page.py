@@ -30,7 +30,8 @@ Mixer of equal cost, the other beside itself in the usual number format and memo
         """python benchmarks/sampling.py --rounds 3 --json benchmarks/sampling.json""",
         """28x28 pixels of 256 levels, float32. Naive: a forward pass over the whole image for each of the 784 pixels,
 of which a round times two. `generate`: transformers' GPT-2 of equal layers, width and heads, with the better of its
-dynamic and static caches. PixelCNN: 15 layers of 128 channels; the others: 6 layers of width 192. Rows of `generate` are of a later call with 5 rounds.""",
+dynamic and static caches. PixelCNN: 15 layers of 128 channels; the others: 6 layers of width 192. The rows of
+`generate` are of a later call with 5 rounds, the others of""",
     ),
 }
 
