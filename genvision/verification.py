@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from genvision import data
 from genvision.build import cost
@@ -20,7 +21,7 @@ from genvision.loading import load
 from genvision.matching import coded_spec
 from genvision.run_folder import RunFolder
 from genvision.sampling import processes
-from genvision.scoring import Training, reference_set, score_images
+from genvision.scoring import Training, draw, reference_set, score_images
 
 RELATIVE = 1e-6  # of a recomputed score; counts and hashes must be equal
 
@@ -82,7 +83,7 @@ def _likelihood(folder: RunFolder, config: Config, record: Record) -> Iterator[C
 def _scores(folder: RunFolder, config: Config, record: Record) -> Iterator[Check]:
     if not record["metrics"]:
         return
-    images = read_images(folder.samples / "final.npz")[: config.score.num_images]
+    images = _scored_images(folder, config)
     extras = bool(record["anchors"]), "nearest_ratio" in record["metrics"]
     scored = score_images(
         images,
@@ -99,3 +100,12 @@ def _scores(folder: RunFolder, config: Config, record: Record) -> Iterator[Check
     for key, metric in record["metrics"].items():  # what the record says: one of before a score existed lacks it
         for part, value in metric.items():
             yield Check(f"metrics.{key}.{part}", value, scored.metrics.get(key, {}).get(part))
+
+
+def _scored_images(folder: RunFolder, config: Config) -> Tensor:
+    """The images that were scored: of those that were kept, or where fewer were kept, the same ones drawn again."""
+    n, kept = config.score.num_images, read_images(folder.samples / "final.npz")
+    if len(kept) >= n:
+        return kept[:n]
+    pipeline = load(folder.path).to(processes().device)
+    return draw(pipeline.generator, n, config.sample.seed, pipeline.config.sampling).images

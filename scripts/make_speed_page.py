@@ -23,7 +23,8 @@ SECTIONS = {
         """Ours as `train.precision=auto` runs it there (bf16), the peer in float32 as it ships; batch 32 of 1x28x28
 images. Depth, width, heads and tokens are the peer's; the U-Nets and the convolutional VAEs differ in plan and are
 matched in multiply-adds. No public Mixer is causal and no public PixelCNN is maintained: the one stands beside a dense
-Mixer of equal cost, the other beside itself in the usual number format and memory layout.""",
+Mixer of equal cost, the other beside itself in the usual number format and memory layout. The rows of the VAE are of a
+second call, `--only vae`; all of""",
     ),
     "sampling": (
         "Autoregressive sampling",
@@ -31,7 +32,7 @@ Mixer of equal cost, the other beside itself in the usual number format and memo
         """28x28 pixels of 256 levels, float32. Naive: a forward pass over the whole image for each of the 784 pixels,
 of which a round times two. `generate`: transformers' GPT-2 of equal layers, width and heads, with the better of its
 dynamic and static caches. PixelCNN: 15 layers of 128 channels; the others: 6 layers of width 192. The rows of
-`generate` are of a later call with 5 rounds, the others of""",
+`generate` are of a later call, `--only "vit vs generate" --rounds 5`, the others of""",
     ),
 }
 

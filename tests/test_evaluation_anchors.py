@@ -10,7 +10,7 @@ from genvision.data.image_set import ImageSet
 from genvision.errors import DataError
 from genvision.evaluation.anchors import anchor_images, anchors, blurred, pixel_noise
 from genvision.evaluation.features import extract, reference_subset
-from genvision.evaluation.scores import frechet
+from genvision.evaluation.frechet import distance, fit
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,8 @@ def test_anchors_are_distances_of_as_many_images_to_the_same_reference():
     ]  # fmt: skip
     for anchor, images in zip(found, anchor_images(train, 40).values(), strict=True):
         assert len(images) == 40
-        assert anchor["value"] == pytest.approx(frechet(extract(images.images, Pixels()), reference), rel=1e-9)
+        pool = extract(images.images, Pixels()).pool
+        assert anchor["value"] == pytest.approx(distance(fit(pool), fit(reference.pool)), rel=1e-9)
     assert torch.equal(anchor_images(train, 40)["real training images"].images, reference_subset(train, 40).images)
     before = len(extractor.calls)
     assert anchors(train, reference, extractor, 40) == found and len(extractor.calls) == before  # from the cache

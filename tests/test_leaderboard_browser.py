@@ -26,7 +26,7 @@ def page(tmp_path_factory):
     runs = tmp_path_factory.mktemp("report") / "runs"
     for k, (name, value) in enumerate(SCORES.items()):
         metrics = {"frechet": {"name": "FD", "value": value, "interval": [0.9 * value, 1.1 * value]}}
-        costs = {"parameters": 1000 - k, "macs_per_image": 10**k}
+        costs = {"parameters": 1000 - k, "macs_per_image": 10**k} | ({"train_seconds": 9.0 + k} if k else {})
         save(runs, make(run=name, metrics=metrics, protocol=PROTOCOL, grid="grid.png", **costs))
         picture(runs / name)
         lines = [json.dumps({"step": step, "loss": 1 / step}) for step in range(1, 20)]
@@ -69,6 +69,14 @@ def test_a_heading_sorts_by_number_and_again_the_other_way_round(browser):
     distance.send_keys(Keys.ENTER)
     assert names(browser) == ["high", "middle", "low"]
     assert distance.find_element(By.XPATH, "..").get_attribute("aria-sort") == "descending"
+
+
+def test_a_missing_number_comes_last_either_way(browser):
+    seconds = heading(browser, "training")
+    seconds.click()
+    assert names(browser) == ["middle", "high", "low"]
+    seconds.click()
+    assert names(browser) == ["high", "middle", "low"]
 
 
 def test_the_filter_keeps_rows_that_hold_every_word(browser):

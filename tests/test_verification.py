@@ -42,6 +42,16 @@ def test_an_honest_record_is_verified_field_by_field(scored):
     assert f"bits_per_dim.value {record['bits_per_dim']['value']}" in lines
 
 
+def test_scored_images_that_were_not_kept_are_drawn_again(pictures, tmp_path):
+    words = ("family=diffusion", "backbone=mixer", "run.name=row", "score.num_images=6", "sample.num_images=4")
+    said = train(pictures, tmp_path, *words, "score.extractor=efficientnet-lite0")
+    assert said.code == 0, said.err
+    record = read_record(tmp_path / "row" / FILE_NAME)
+    said = genvision("leaderboard", "verify", tmp_path / "row")
+    assert said.code == 0, said.err
+    assert f"metrics.frechet.value {record['metrics']['frechet']['value']}" in said.out.splitlines()
+
+
 EDITS = {
     "parameters": lambda record: record.update(parameters=record["parameters"] - 1),
     "macs_per_image": lambda record: record.update(macs_per_image=1),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genvision.errors import DataError
-from genvision.evaluation import frechet as gaussians
+from genvision.evaluation import frechet
 from genvision.evaluation.extrapolation import frechet_infinity
 from genvision.evaluation.features import Features
 from genvision.evaluation.intervals import halved, smooth
@@ -59,11 +59,6 @@ def require_enough(generated: int, real: int) -> int:
     return fewest
 
 
-def frechet(generated: Features, real: Features) -> float:
-    """The Fréchet distance between Gaussians fitted to the pooled features, in float64."""
-    return gaussians.distance(gaussians.fit(generated.pool), gaussians.fit(real.pool))
-
-
 def settings() -> dict[str, int]:
     """What the scores depend on beside the features; part of the protocol."""
     return {
@@ -83,8 +78,8 @@ def _names(metric_name: str) -> tuple[str, str]:
 
 
 def _frechet(generated: Features, real: Features, name: str, seed: int) -> Metrics:
-    drawn, true = gaussians.fit(generated.pool), gaussians.fit(real.pool)
-    value, influences = gaussians.distance(drawn, true), gaussians.influence(drawn, true)
+    drawn, true = frechet.fit(generated.pool), frechet.fit(real.pool)
+    value, influences = frechet.distance(drawn, true), frechet.influence(drawn, true)
     found = {
         "frechet": {"name": name, "value": value, "interval": smooth(value, *influences)},
         "frechet_infinity": {"name": f"{name}-infinity"}

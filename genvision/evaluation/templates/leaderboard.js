@@ -13,17 +13,17 @@ for (const table of document.querySelectorAll("table")) {
       const descending = head.ariaSort === "ascending";
       for (const other of heads.cells) other.removeAttribute("aria-sort");
       head.ariaSort = descending ? "descending" : "ascending";
-      rows.sort((one, two) => compared(one.cells[column], two.cells[column]) * (descending ? -1 : 1));
+      rows.sort((one, two) => compared(one.cells[column], two.cells[column], descending ? -1 : 1));
       rows.forEach((row) => row.parentNode.append(row));
     });
   });
 }
 
-function compared(one, two) {
+function compared(one, two, sign) {
   const [a, b] = [one, two].map((cell) => cell.dataset.sort ?? cell.textContent.trim());
-  if (a === "" || b === "") return (a === "") - (b === ""); // what is missing comes last
+  if (a === "" || b === "") return (a === "") - (b === ""); // what is missing comes last either way
   const [x, y] = [a, b].map(Number);
-  return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b) : x - y;
+  return Number.isNaN(x) || Number.isNaN(y) ? sign * a.localeCompare(b) : sign * (x - y);
 }
 
 const filter = document.querySelector("#filter");
