@@ -25,6 +25,7 @@ CODEC = ["family.downsample=8", "family.latent_channels=4", "family.top_channels
 # what a size is meant for: family -> the images and the options that go with them
 MEANT_FOR = {
     "tiny": dict.fromkeys(FAMILY_ROLES, (GARMENT, [])),
+    "mini": dict.fromkeys(FAMILY_ROLES, (GARMENT, [])),
     "small": dict.fromkeys(FAMILY_ROLES, (GARMENT, [])),
     "": dict.fromkeys(FAMILY_ROLES, (THUMBNAIL, [])),
     "64": dict.fromkeys(FAMILY_ROLES, (PICTURE, [])),
@@ -82,7 +83,7 @@ def _line(*cells: str) -> str:
 
 def sizes() -> list[str]:
     """The sizes in the order of the table: by what they are meant for, then as they grow."""
-    names, endings = ("tiny", "small", "base", "large", "xlarge"), ("", "64", "latent")
+    names, endings = ("tiny", "mini", "small", "base", "large", "xlarge"), ("", "64", "latent")
 
     def rank(size: str) -> tuple[int, int]:
         name, _, ending = size.partition("-")

@@ -23,16 +23,21 @@ SECTIONS = {
         """Ours as `train.precision=auto` runs it there (bf16), the peer in float32 as it ships; batch 32 of 1x28x28
 images. Depth, width, heads and tokens are the peer's; the U-Nets and the convolutional VAEs differ in plan and are
 matched in multiply-adds. No public Mixer is causal and no public PixelCNN is maintained: the one stands beside a dense
-Mixer of equal cost, the other beside itself in the usual number format and memory layout. The rows of the VAE are of a
-second call, `--only vae`; all of""",
+Mixer of equal cost, the other beside itself in the usual number format and memory layout. Medians of""",
     ),
     "sampling": (
         "Autoregressive sampling",
         """python benchmarks/sampling.py --rounds 3 --json benchmarks/sampling.json""",
         """28x28 pixels of 256 levels, float32. Naive: a forward pass over the whole image for each of the 784 pixels,
 of which a round times two. `generate`: transformers' GPT-2 of equal layers, width and heads, with the better of its
-dynamic and static caches. PixelCNN: 15 layers of 128 channels; the others: 6 layers of width 192. The rows of
-`generate` are of a later call, `--only "vit vs generate" --rounds 5`, the others of""",
+dynamic and static caches. PixelCNN: 15 layers of 128 channels; the others: 6 layers of width 192. Medians of""",
+    ),
+    "attention": (
+        "Attention",
+        """python benchmarks/attention.py --json benchmarks/attention.json""",
+        """Each kind beside full attention, forward and backward through queries, keys and values of 4 sequences (4
+heads of 32 channels, float32, options at their defaults). The rows of growth are slopes of log seconds over log tokens
+from 64 to 4,096: 1 is linear, 2 quadratic. Medians of""",
     ),
 }
 

@@ -187,3 +187,10 @@ def test_a_causal_mixer_refuses_hidden_units_that_no_token_owns() -> None:
 def test_a_pixelcnn_that_sees_no_neighbour_is_refused() -> None:
     with pytest.raises(ConfigError, match="trunk.kernel=1"):
         make_cell("autoregressive", ("pixelcnn",), ImageSpec(1, 4, 4), trunk={"kernel": 1})
+
+
+def test_a_pixelcnnpp_has_no_more_scales_than_its_image() -> None:
+    image = ImageSpec(1, 4, 3)  # 4, 2 and 1 rows
+    make_cell("autoregressive", ("pixelcnnpp",), image, trunk={"depth": 1, "scales": 3})
+    with pytest.raises(ConfigError, match="trunk.scales=4: 4x3 pixels are one before the last scale"):
+        make_cell("autoregressive", ("pixelcnnpp",), image, trunk={"depth": 1, "scales": 4})

@@ -141,7 +141,7 @@ def test_a_wrong_value_names_its_key_and_what_was_expected(override, expected):
     [
         (["backbone=vitt"], "backbone=vitt is unknown (did you mean vit?); choose one of convnet, mixer, vit"),
         (["family=dffusion"], "family=dffusion is unknown (did you mean diffusion?); choose one of autoregressive"),
-        (["size=huge"], "choose one of base, base-64, base-latent, large, large-64, large-latent, small,"),
+        (["size=huge"], "choose one of base, base-64, base-latent, large, large-64, large-latent, mini,"),
         (["recipe=quikstart"], "(did you mean quickstart?)"),
         (["data=mnsit"], "(did you mean mnist?)"),
         (["data=../../etc/passwd"], "data=../../etc/passwd is unknown"),

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from genvision.build import build
+from genvision.build import build, cost
 from genvision.config import load_config
+from genvision.config.grid import read_grid
 from genvision.config.trunks import BACKBONES, FAMILY_ROLES
 from genvision.errors import ConfigError
 from genvision.layers.masked import count_parameters
@@ -17,6 +18,7 @@ from genvision.spec import ImageSpec
 
 TABLE = runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "make_size_table.py"))
 RANGES = {  # parameters in millions
+    "mini": (0.3, 0.77),
     "small": (1.15, 1.45),
     "base": (9, 11),
     "large": (55, 59),
@@ -28,6 +30,7 @@ RANGES = {  # parameters in millions
     "large-latent": (428, 461),
     "xlarge-latent": (639, 687),
 }
+GARMENT = ImageSpec(1, 28, 28, 10)
 TINY = {"tiny": 0.2, "tiny-64": 1.6, "tiny-latent": 6}
 
 
@@ -57,6 +60,14 @@ def test_the_backbones_of_a_family_cost_the_same(family, size):
     assert max(counts) / min(counts) < 1.1
     least, most = RANGES[size]
     assert least * 1e6 <= min(counts) and max(counts) <= most * 1e6
+
+
+@pytest.mark.parametrize("family", FAMILY_ROLES)
+def test_the_cells_of_the_leaderboard_cost_the_same_within_two_percent(family):
+    grid = read_grid("nine")
+    words = [*grid.axes.shared, *grid.families[family], f"family={family}"]
+    counts = [cost(load_config(None, [*words, f"backbone={name}"]), GARMENT).parameters for name in BACKBONES]
+    assert max(counts) / min(counts) < 1.02
 
 
 @pytest.mark.parametrize("family", FAMILY_ROLES)

@@ -69,7 +69,7 @@ class Autoregressive(Family):
         total = torch.zeros((), dtype=dtype, device=x.device)
         for i, j in places:
             features = predictor.step(before, cache)
-            total += features.sum()
+            total = total + features  # a value that is not finite stays so, and one look at the end finds it
             if not given[i][j]:
                 x[:, :, i, j] = predictor.head.sample(features, u[:, :, i : i + 1, j : j + 1], shaping)[..., 0, 0]
             before = stem_input(x[:, :, i, j], self.codec.spec, dtype)

@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genvision.errors import ConfigError
 from genvision.layers.causal_conv import PixelCache, PixelConv, RowConv
 from genvision.layers.gated_residual import BlockCache, PixelResidual, RowResidual
 from genvision.trunks.trunk import Trunk
@@ -199,6 +200,8 @@ class PixelCNNPPTrunk(Trunk):
         self, grid: tuple[int, int], *, causal: bool = True, width: int, depth: int, scales: int, dropout: float
     ) -> None:
         super().__init__()
+        if scales > 1 and 2 ** (scales - 2) >= max(grid):
+            raise ConfigError(f"trunk.scales={scales}: {grid[0]}x{grid[1]} pixels are one before the last scale")
         self.width, self.grid = width, grid
         self.above, self.above_h = RowConv(width, width), nn.Conv2d(width, width, (1, 3), padding=(0, 1))
         self.left = nn.Conv2d(width, width, 1)
