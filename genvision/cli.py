@@ -175,6 +175,15 @@ def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="RUNS/leaderboard by default; reproduced by default")
 
 
+def _study_arguments(parser: argparse.ArgumentParser) -> None:
+    """answer a question of the articles with a figure, its numbers and a verdict"""
+    parser.set_defaults(run=commands.study)
+    parser.add_argument("name", metavar="NAME|list|all")
+    parser.add_argument("--runs", type=Path, nargs="+", metavar="RUN", help="trained runs to read; else small ones")
+    parser.add_argument("--preset", default="cpu", choices=("smoke", "cpu", "gpu"), help="cpu by default")
+    parser.add_argument("--out", type=Path, default=Path("runs/studies"), metavar="DIR", help="runs/studies by default")
+
+
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
     """list, show or check datasets"""
     parser.set_defaults(run=commands.data)
@@ -198,6 +207,7 @@ PARSERS = {
     "match": _match_arguments,
     "compare": _compare_arguments,
     "leaderboard": _leaderboard_arguments,
+    "study": _study_arguments,
     "data": _data_arguments,
     "doctor": _doctor_arguments,
 }

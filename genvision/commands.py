@@ -118,6 +118,22 @@ def leaderboard(args: argparse.Namespace) -> None:
         _say(reproduce(first, args.out or Path("reproduced")))
 
 
+def study(args: argparse.Namespace) -> None:
+    """Perform a study, or all that are missing; or list them."""
+    if args.runs and args.name in ("list", "all"):
+        raise ConfigError(f"--runs is for one study, not for `genvision study {args.name}`; leave it out")
+    _check_torchvision()
+    from genvision.analysis import perform
+
+    if args.name == "list":
+        print(perform.list_text())
+    elif args.name == "all":
+        print(perform.perform_all(args.preset, args.out, command=args.typed))
+    else:
+        chosen = perform.study_named(args.name)
+        print(perform.perform(chosen, args.preset, args.out, given=args.runs, command=args.typed))
+
+
 def data(args: argparse.Namespace) -> None:
     """List the datasets, show one as a grid, or check it."""
     _check_torchvision()

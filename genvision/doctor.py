@@ -10,9 +10,9 @@ from genvision.errors import ConfigError
 
 PACKAGES = (
     *("genvision", "torch", "torchvision", "diffusers", "accelerate", "torch-fidelity", "timm"),
-    *("einops", "omegaconf", "safetensors", "huggingface-hub", "numpy", "pillow", "matplotlib"),
+    *("einops", "omegaconf", "safetensors", "huggingface-hub", "numpy", "pillow", "matplotlib", "scipy"),
 )
-OPTIONAL = ("datasets", "tensorboard", "scipy")
+OPTIONAL = ("datasets", "tensorboard")
 _LAUNCH_VARIABLES = ("ACCELERATE_", "WORLD_SIZE", "RANK", "LOCAL_", "MASTER_", "OMP_NUM_THREADS")
 _HIDDEN = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 

@@ -49,9 +49,10 @@ def anchor_images(train: ImageSet, n: int) -> dict[str, ImageSet]:
     }
 
 
-def blurred(images: Tensor) -> Tensor:
-    """Images (N,C,H,W) uint8 behind a Gaussian blur, their borders continued outwards."""
-    deviation = BLUR * min(images.shape[2:])
+def blurred(images: Tensor, share: float = BLUR) -> Tensor:
+    """Images (N,C,H,W) uint8 behind a Gaussian blur whose standard deviation is a share of the shorter side, their
+    borders continued outwards."""
+    deviation = share * min(images.shape[2:])
     reach = max(1, round(3 * deviation))
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
     kernel = torch.exp(-offsets.square() / (2 * deviation**2))

@@ -37,6 +37,7 @@ class Stream(IntEnum):
     SUBSETS = 31  # of generated images, at which a distance is taken to extrapolate it
     RESAMPLES = 32  # of a plain bootstrap
     ANCHORS = 33  # the noise that gives scores their scale
+    STUDY = 40  # what studies draw: corruptions, choices, probes
 
 
 def generator(seed: int, stream: int, step: int = 0, slot: int = 0) -> np.random.Generator:

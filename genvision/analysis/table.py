@@ -1,0 +1,7 @@
+"""Every study by name: a literal table, as for trunks and families."""
+
+from __future__ import annotations
+
+from genvision.analysis import metric
+
+STUDIES = {study.name: study for study in (metric.STUDY,)}
