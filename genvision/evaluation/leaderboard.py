@@ -16,6 +16,7 @@ from typing import Any
 from genvision.errors import DataError
 from genvision.evaluation import page, report
 from genvision.evaluation.record import FILE_NAME, Record, read_record
+from genvision.evaluation.seeds import over_seeds
 from genvision.storage import write_text
 
 SCHEMA = 1
@@ -86,6 +87,7 @@ def _ranking(rows: list[Row]) -> dict[str, Any]:
         "protocol_hash": first["protocol_hash"],
         "protocol": first["protocol"],
         "rows": [row | {"rank": 1 + values.index(value)} for row, value in zip(rows, values, strict=True)],
+        "seeds": over_seeds(rows),
     }
 
 

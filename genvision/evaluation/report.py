@@ -41,6 +41,14 @@ def _bits(part: str) -> Callable[[Row], Any]:
     return lambda row: (row.get("bits_per_dim") or {}).get(part)
 
 
+def _spread(name: str, part: str | int) -> Callable[[Row], Any]:
+    def value(cell: Row) -> Any:
+        found = cell[name]
+        return found and (found[part] if isinstance(part, str) else found["interval"][part])
+
+    return value
+
+
 def _field(name: str) -> Callable[[Row], Any]:
     return lambda row: row.get(name)
 
@@ -115,6 +123,20 @@ DETAILS = [
     Column("patch edges", "share", _metric("patch_edges"), later=True),
     Column("spectrum error", "share", _metric("spectrum_error"), later=True),
 ]
+SEEDS = [
+    *(column for column in CELL if column.heading != "run"),
+    Column("training seeds", "whole", lambda cell: len(cell["seeds"])),
+    Column("Fréchet", "distance", _spread("frechet", "mean")),
+    Column("Fréchet low", "distance", _spread("frechet", 0)),
+    Column("Fréchet high", "distance", _spread("frechet", 1)),
+    Column("Fréchet least", "distance", _spread("frechet", "least")),
+    Column("Fréchet most", "distance", _spread("frechet", "most")),
+    Column("bits/dim", "bits", _spread("bits_per_dim", "mean"), later=True),
+    Column("bits/dim low", "bits", _spread("bits_per_dim", 0), later=True),
+    Column("bits/dim high", "bits", _spread("bits_per_dim", 1), later=True),
+    Column("train s", "seconds", _spread("train_seconds", "mean"), later=True),
+]
+SEEDS_HEADING = "Over training seeds: means and their 95 % intervals (Student's)"
 RANK = Column("rank", "whole", _field("rank"))
 CSV_COLUMNS = [
     Column("data", None, _field("data")),
@@ -164,6 +186,9 @@ def markdown(board: Board) -> str:
         parts.append(_table([RANK, *CELL, *scores, *LIKELIHOOD, *COST], ranking["rows"]))
         if any(row["metrics"]["frechet"].get("rank_deficient") for row in ranking["rows"]):
             parts.append(f"{RANK_DEFICIENT.capitalize()}.\n")
+        if ranking["seeds"]:
+            headed = [Column(_score_heading(ranking, column), *column[1:]) for column in SEEDS]
+            parts += [f"### {SEEDS_HEADING}\n", _table(headed, ranking["seeds"])]
     if board["unranked"]:
         parts.append("## Not ranked\n")
         data, status, why = (Column(name, None, _field(name)) for name in ("data", "status", "why"))
