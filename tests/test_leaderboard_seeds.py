@@ -52,7 +52,7 @@ def test_a_number_that_one_run_lacks_is_left_out():
     bits = [BITS | {"value": 3.0}, BITS | {"value": 3.5}]
     (cell,) = over_seeds([trained(50.0, seed, bits_per_dim=value) for seed, value in enumerate(bits)])
     assert cell["bits_per_dim"]["mean"] == 3.25
-    (cell,) = over_seeds([trained(50.0, seed, bits_per_dim=value) for seed, value in enumerate([bits[0], None])])
+    (cell,) = over_seeds([trained(50.0, seed, bits_per_dim=value) for seed, value in enumerate([*bits, None])])
     assert cell["bits_per_dim"] is None
 
 
