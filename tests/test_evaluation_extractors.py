@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from genvision.errors import ConfigError, DataError
-from genvision.evaluation import extractors, weights
+from genvision.evaluation import extractors, inception, weights
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +169,9 @@ def test_inception_features_equal_torch_fidelitys(tmp_path, monkeypatch):
         patch.setattr(theirs.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
         torch.manual_seed(0)
         oracle = theirs.FeatureExtractorInceptionV3("oracle", ["2048", "logits_unbiased"])
+    for norm in (module for module in oracle.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        norm.weight.uniform_(0.8, 1.2), norm.bias.normal_(0, 0.1)
+        norm.running_mean.normal_(0, 0.1), norm.running_var.uniform_(0.8, 1.2)
     file = tmp_path / "w.pth"
     torch.save(oracle.state_dict(), file)
     monkeypatch.setattr(weights, "INCEPTION_SHA256", hashlib.sha256(file.read_bytes()).hexdigest()[:8])
@@ -179,3 +182,12 @@ def test_inception_features_equal_torch_fidelitys(tmp_path, monkeypatch):
     torch.testing.assert_close(found.pool, pool, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found.logits, logits, rtol=1e-4, atol=1e-5)
     assert found.pool.shape == (2, extractor.dim)
+
+
+@pytest.mark.parametrize(("height", "width"), [(28, 28), (32, 17), (299, 299), (400, 301), (1, 2)])
+def test_the_resize_is_tensorflows(height, width):
+    from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x as theirs
+
+    x = 255 * torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+    expected = theirs(x, size=(299, 299), align_corners=False)
+    torch.testing.assert_close(inception.resize(x, 299), expected, rtol=0, atol=255 * 1e-6)

@@ -1,13 +1,12 @@
 """Feature extractors, always named and never guessed: Inception (FID) and EfficientNet-Lite0 (FD-EffNetLite0).
 
 Heusel et al. 2017, "GANs trained by a two time-scale update rule", define FID on the 2048 pooled features of one
-particular Inception network; torch-fidelity's port of it is used unchanged. EfficientNet-Lite0 (Tan and Le 2019) needs
+particular Inception network; torch-fidelity's port of it is used. EfficientNet-Lite0 (Tan and Le 2019) needs
 no download; distances between its 1280 pooled features are not comparable with FID and never carry that name.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +17,7 @@ from torch.nn import functional as F
 
 from genvision.errors import ConfigError, DataError
 from genvision.evaluation import weights as files
+from genvision.evaluation.inception import Inception
 from genvision.evaluation.weights import Weights
 
 if TYPE_CHECKING:
@@ -103,24 +103,6 @@ class EfficientNetLite0(nn.Module):
         x = (x / 127.5 - 1).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
         pool = self.net.forward_head(self.net.forward_features(x), pre_logits=True)
         return pool, self.net.get_classifier()(pool)
-
-
-class Inception(nn.Module):
-    """torch-fidelity's port of the 2015-12-05 Inception network; the resize to 299 px happens inside it."""
-
-    def __init__(self, state: dict[str, Tensor]) -> None:
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-        super().__init__()
-        # It unpickles whatever it is given without restriction, so it is given bytes that we wrote ourselves.
-        safe = io.BytesIO()
-        torch.save(state, safe)
-        safe.seek(0)
-        self.net = FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], safe)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,1|3,H,W) uint8 -> (B,2048), (B,1008) logits without the bias, as the inception score takes them."""
-        return self.net(images.expand(-1, 3, -1, -1))
 
 
 def _read(weights: Weights) -> dict[str, Tensor]:
