@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from genvision import commands
@@ -168,11 +168,13 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
-    """build it from result files alone, verify or reproduce a row, tell two rows apart"""
+    """build it from result files alone; verify, reproduce or resample a row, tell two rows apart"""
     parser.set_defaults(run=commands.leaderboard)
-    parser.add_argument("action", choices=("build", "verify", "reproduce", "diff"))
+    parser.add_argument("action", choices=("build", "verify", "reproduce", "resample", "diff"))
     parser.add_argument("paths", type=Path, nargs="+", metavar="RUNS|RUN|A B")
     parser.add_argument("--out", type=Path, metavar="DIR", help="RUNS/leaderboard by default; reproduced by default")
+    parser.add_argument("--seeds", type=_several(_whole), metavar="1,2", help="resample: draw and score with each")
+    parser.add_argument("--steps", type=_several(_count), metavar="5,10", help="resample: the same for solver steps")
 
 
 def _study_arguments(parser: argparse.ArgumentParser) -> None:
@@ -217,6 +219,10 @@ def _whole(text: str) -> int:
     if not text.isdigit() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^63 - 1")
     return int(text)
+
+
+def _several(kind: Callable[[str], int]) -> Callable[[str], list[int]]:
+    return lambda text: [kind(part) for part in text.split(",")]
 
 
 def _bound(text: str) -> str:

@@ -97,9 +97,11 @@ def compare(args: argparse.Namespace) -> None:
 
 
 def leaderboard(args: argparse.Namespace) -> None:
-    """Build a leaderboard, verify or reproduce a row, or tell two rows apart."""
+    """Build a leaderboard, verify, reproduce or resample a row, or tell two rows apart."""
     if len(args.paths) != 1 + (args.action == "diff"):
         raise ConfigError(f"genvision leaderboard {args.action} takes {'two runs' if args.action == 'diff' else 'one'}")
+    if (args.seeds or args.steps) and args.action != "resample":
+        raise ConfigError(f"--seeds and --steps are of genvision leaderboard resample, not of {args.action}")
     _check_torchvision()
     from genvision.evaluation import difference, leaderboard
 
@@ -112,6 +114,10 @@ def leaderboard(args: argparse.Namespace) -> None:
         from genvision.verification import verify
 
         _say("\n".join(f"{check.field} {check.found}" for check in verify(first)))
+    elif args.action == "resample":
+        from genvision.resampling import resample
+
+        _say(resample(first, args.seeds or (), args.steps or ()))
     else:
         from genvision.reproduction import reproduce
 

@@ -44,42 +44,52 @@ def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: An
 
     facts  run, status, reason, dataset_sha256, device, processes, precision, command
     """
-    family = state.family
-    costs = cost(config, family.codec.spec)
-    evaluations = family.network_evaluations(**{name: getattr(config.sample, name) for name in family.sample_options})
-    backbones = {f"{role}_backbone": getattr(config, role).backbone for role in family.roles}
-    mixed = backbones if len(set(backbones.values())) > 1 else {}
-    scored = outcome.scored
+    decided, scored = decided_by(config, state.family), outcome.scored
     return build_record(
-        family=config.family.name,
-        backbone=config.backbone,
-        **mixed,
-        size=config.size,
-        data=config.data.name,
-        seed=config.train.seed,
-        learning_rate=config.train.learning_rate,
-        data_fraction=config.data.fraction,
+        **decided,
         config_hash=config_hash(config),
+        cell_hash=config_hash(config, seedless=True),
         git=git_state(Path(__file__).parent),
         packages={"genvision": __version__} | {name: version(name) for name in PACKAGES},
         threads=torch.get_num_threads(),
-        parameters=costs.parameters,
-        macs_per_image=costs.macs_per_image,
         images_seen=state.images_seen,
         steps=state.step,
         train_seconds=state.seconds,
         sample_seconds=outcome.sample_seconds,
         sampled_images=outcome.sampled_images,
-        network_evaluations_per_image=evaluations,
         protocol=scored.protocol if scored else None,
         metrics=scored.metrics if scored else None,
         anchors=scored.anchors if scored else None,
         bits_per_dim=outcome.bits_per_dim,
         validation=outcome.validation or None,
         grid=outcome.grid,
-        note="; ".join(notes(family, evaluations, outcome)) or None if facts["status"] == "finished" else None,
+        note="; ".join(notes(state.family, decided["network_evaluations_per_image"], outcome)) or None
+        if facts["status"] == "finished"
+        else None,
         **facts,
     )
+
+
+def decided_by(config: Config, family: Family) -> dict[str, Any]:
+    """The fields of a record that the configuration decides, before anything is trained."""
+    costs = cost(config, family.codec.spec)
+    backbones = {f"{role}_backbone": getattr(config, role).backbone for role in family.roles}
+    mixed = backbones if len(set(backbones.values())) > 1 else {}
+    own = {name: getattr(config.sample, name) for name in family.sample_options}
+    return {
+        "family": config.family.name,
+        "backbone": config.backbone,
+        **mixed,
+        "size": config.size,
+        "classes": family.spec.classes,
+        "data": config.data.name,
+        "seed": config.train.seed,
+        "learning_rate": config.train.learning_rate,
+        "data_fraction": config.data.fraction,
+        "parameters": costs.parameters,
+        "macs_per_image": costs.macs_per_image,
+        "network_evaluations_per_image": family.network_evaluations(**own),
+    }
 
 
 def notes(family: Family, evaluations: int, outcome: Outcome) -> Iterator[str]:

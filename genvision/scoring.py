@@ -25,7 +25,7 @@ from genvision.evaluation.protocol import build_protocol, protocol_hash
 from genvision.evaluation.scores import SEED, require_enough, score
 from genvision.families.base import Family
 from genvision.probability.units import psnr_db
-from genvision.sampling import draw_images
+from genvision.sampling import draw_images, processes
 
 
 class Scored(NamedTuple):
@@ -126,6 +126,21 @@ def score_images(
         metrics |= memorisation(generated.pool, seen.pool, reference.pool, SEED)
     scale = anchors(training.images, reference, network, len(images)) if training and training.anchors else None
     return Scored(metrics, protocol, scale)
+
+
+def score_as_recorded(
+    config: Config, images: Tensor, sampling: Mapping[str, Any], training: Training | None = None
+) -> Scored:
+    """Images (N,C,H,W) as a run of this configuration scores them; `sampling` is that part of the protocol."""
+    return score_images(
+        images,
+        reference_set(config.score.reference, config.data, images.shape[1:], len(images)),
+        extractor=config.score.extractor,
+        weights=config.score.extractor_weights,
+        device=processes().device or torch.device("cpu"),
+        sampling=sampling,
+        training=training,
+    )
 
 
 def check_training(training: Training, real: ImageSet, n: int) -> None:

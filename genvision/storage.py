@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from genvision.errors import StorageError
@@ -33,6 +34,26 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         why = error.strerror or error
         raise StorageError(f"cannot write {path}: {why}; free space or choose another folder") from error
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one process after another into a folder, which is made where it is not there.
+
+    The lock is on the folder itself: it ends with its process and leaves nothing behind. A file system that cannot lock
+    lets everybody in. Raises StorageError where the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error.strerror}; choose another folder") from error
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

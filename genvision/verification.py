@@ -10,18 +10,24 @@ import torch
 from torch import Tensor
 
 from genvision import data
-from genvision.build import cost
 from genvision.config import recorded_hash
 from genvision.config.schema import Config
-from genvision.errors import RunError
+from genvision.errors import DataError, RunError
+from genvision.evaluation.draws import read_draws
 from genvision.evaluation.images import read_images
 from genvision.evaluation.likelihood import QUICK, bits_per_dim
 from genvision.evaluation.record import Record, read_record
+from genvision.families.base import Family
 from genvision.loading import load
-from genvision.matching import coded_spec
+from genvision.outcome import decided_by
+from genvision.pipelines import ImageGenerationPipeline
+from genvision.resampling import draw_as
 from genvision.run_folder import RunFolder
 from genvision.sampling import processes
-from genvision.scoring import Training, draw, reference_set, score_images
+from genvision.sampling.draw import AUTOCAST
+from genvision.scoring import Scored, Training, draw, score_as_recorded
+from genvision.training.budget import total_steps
+from genvision.validation import validate
 
 RELATIVE = 1e-6  # of a recomputed score; counts and hashes must be equal
 
@@ -48,7 +54,7 @@ def equal(said: Any, found: Any) -> bool:
 
 
 def verify(run: Path) -> list[Check]:
-    """Recompute a finished run's record from config.yaml, model/ and samples/final.npz.
+    """Recompute a finished run's record from config.yaml, model/ and samples/final.npz, and what `resample` kept.
 
     Raises RunError naming the first field that was edited or does not come out of the files; DataError for a record
     that contradicts itself (its protocol's hash is a part of reading it).
@@ -57,55 +63,88 @@ def verify(run: Path) -> list[Check]:
     config, record = folder.read_config(), read_record(folder.result)
     if record["status"] != "finished":
         raise RunError(f"{folder.result} is of a run that {record['status']}: there is nothing to recompute")
-    checks = [*_costs(folder, config, record), *_likelihood(folder, config, record), *_scores(folder, config, record)]
-    for check in checks:
+    pipeline = load(run).to(processes().device)
+    checks = []
+    for check in _checks(folder, config, record, pipeline):
         if not check.holds:
             raise RunError(f"{folder.result}: {check.field} is {check.said}, but {check.found} comes out of the files")
+        checks.append(check)
     return checks
 
 
-def _costs(folder: RunFolder, config: Config, record: Record) -> Iterator[Check]:
-    yield Check("config_hash", record["config_hash"], recorded_hash(folder.config))
-    yield Check("dataset_sha256", record["dataset_sha256"], data.load(config.data, "train").fingerprint)
-    for name, found in cost(config, coded_spec(config))._asdict().items():
-        yield Check(name, record[name], found)
+def _checks(folder: RunFolder, config: Config, record: Record, pipeline: ImageGenerationPipeline) -> Iterator[Check]:
+    yield from _configured(folder, config, record, pipeline.generator)
+    yield from _held_out(config, record, pipeline.generator)
+    yield from _scores(folder, config, record, pipeline)
+    yield from _draws(folder, config, pipeline)
 
 
-def _likelihood(folder: RunFolder, config: Config, record: Record) -> Iterator[Check]:
-    family = load(folder.path).generator
+def _configured(folder: RunFolder, config: Config, record: Record, family: Family) -> Iterator[Check]:
+    """What config.yaml decides. A field that a record of before lacks is not asked for."""
+    steps = total_steps(config.train) or 0
+    found = {
+        "config_hash": recorded_hash(folder.config),
+        "cell_hash": recorded_hash(folder.config, seedless=True),
+        "dataset_sha256": data.load(config.data, "train").fingerprint,
+        **decided_by(config, family),
+        "steps": steps,
+        "images_seen": steps * config.train.batch_size,
+    }
+    for name, value in found.items():
+        if record[name] is not None:
+            yield Check(name, record[name], value)
+
+
+def _held_out(config: Config, record: Record, family: Family) -> Iterator[Check]:
+    """The likelihood of the test split and the loss on the validation split."""
     if family.likelihood in QUICK:
-        found = bits_per_dim(family.to(processes().device), data.load(config.data, "test"), progress=True)
-        assert found, "a quick likelihood has a value"
-        for part, value in found.items():
+        bits = bits_per_dim(family, data.load(config.data, "test"), progress=True)
+        assert bits, "a quick likelihood has a value"
+        for part, value in bits.items():
             yield Check(f"bits_per_dim.{part}", (record["bits_per_dim"] or {}).get(part), value)
+    if record["validation"]:
+        held_out, limit = data.load(config.data, "validation"), config.train.validation_images
+        device, precision = next(family.parameters()).device.type, AUTOCAST.get(record["precision"] or "no")
+        with torch.autocast(device, precision, enabled=precision is not None):
+            found = validate(family, held_out, limit=limit, batch_size=config.sample.chunk_size)
+        for name, value in record["validation"].items():
+            yield Check(f"validation.{name}", value, found.get(name))
 
 
-def _scores(folder: RunFolder, config: Config, record: Record) -> Iterator[Check]:
+def _scores(folder: RunFolder, config: Config, record: Record, pipeline: ImageGenerationPipeline) -> Iterator[Check]:
     if not record["metrics"]:
         return
-    images = _scored_images(folder, config)
     extras = bool(record["anchors"]), "nearest_ratio" in record["metrics"]
-    scored = score_images(
-        images,
-        reference_set(config.score.reference, config.data, images.shape[1:], len(images)),
-        extractor=config.score.extractor,
-        weights=config.score.extractor_weights,
-        device=processes().device or torch.device("cpu"),
-        sampling=record["protocol"]["sampling"],
-        training=Training(data.load(config.data, "train"), *extras) if any(extras) else None,
-    )
-    yield Check("protocol", record["protocol"], {part: scored.protocol.get(part) for part in record["protocol"]})
+    training = Training(data.load(config.data, "train"), *extras) if any(extras) else None
+    images, sampling = _scored_images(folder, config, pipeline), record["protocol"]["sampling"]
+    scored = score_as_recorded(config, images, sampling, training)
+    yield from _compared(record, scored)
     said, found = ([anchor["value"] for anchor in anchors or ()] for anchors in (record["anchors"], scored.anchors))
     yield Check("anchors", said, found)
-    for key, metric in record["metrics"].items():  # what the record says: one of before a score existed lacks it
+
+
+def _draws(folder: RunFolder, config: Config, pipeline: ImageGenerationPipeline) -> Iterator[Check]:
+    """What `leaderboard resample` kept, drawn once more."""
+    for path, record in read_draws(folder.path):
+        if isinstance(record, DataError):
+            raise record
+        protocol = record["protocol"]
+        images = draw_as(pipeline, protocol["num_images"], protocol["sampling"]).images
+        for check in _compared(record, score_as_recorded(config, images, protocol["sampling"])):
+            yield check._replace(field=f"{path.relative_to(folder.path)}: {check.field}")
+
+
+def _compared(record: Record, scored: Scored) -> Iterator[Check]:
+    """What the record says, and no more: one of before a score existed lacks it."""
+    yield Check("protocol", record["protocol"], {part: scored.protocol.get(part) for part in record["protocol"]})
+    for key, metric in record["metrics"].items():
         for part, value in metric.items():
             yield Check(f"metrics.{key}.{part}", value, scored.metrics.get(key, {}).get(part))
 
 
-def _scored_images(folder: RunFolder, config: Config) -> Tensor:
+def _scored_images(folder: RunFolder, config: Config, pipeline: ImageGenerationPipeline) -> Tensor:
     """The images that were scored: of those that were kept, or where fewer were kept, the same ones drawn again."""
     n, kept = config.score.num_images, read_images(folder.samples / "final.npz")
     if len(kept) >= n:
         return kept[:n]
-    pipeline = load(folder.path).to(processes().device)
     return draw(pipeline.generator, n, config.sample.seed, pipeline.config.sampling).images

@@ -45,6 +45,7 @@ LAYERS = {
         "comparison",
         "verification",
         "reproduction",
+        "resampling",
         "step_time",
     ),
     9: ("analysis",),

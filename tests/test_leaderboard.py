@@ -11,12 +11,12 @@ import pytest
 from test_evaluation_record import PROTOCOL, make, scored
 
 from genvision.errors import DataError
-from genvision.evaluation import report
+from genvision.evaluation.columns import processes
 from genvision.evaluation.leaderboard import build, collect, rank
 from genvision.evaluation.numbers import written
 from genvision.evaluation.record import write_record
 
-FILES = ("leaderboard.json", "leaderboard.csv", "leaderboard.md", "index.html")
+FILES = ("leaderboard.json", "leaderboard-seeds.csv", "leaderboard.csv", "leaderboard.md", "index.html")
 
 
 def save(runs, *records) -> None:
@@ -126,7 +126,7 @@ def test_garbage_is_left_out_with_a_warning_and_a_copy_counts_once(tmp_path, cap
     assert len(collect(runs)) == whole
     assert [entry["file"] for entry in found["quarantined"]] == [f"x{k}/result.json" for k in (1, 2, 3)]
     assert "x2" in caplog.text
-    for name in FILES[2:]:
+    for name in FILES[3:]:
         assert "x1/result.json" in (tmp_path / "out" / name).read_text()
 
 
@@ -152,7 +152,7 @@ def test_csv_and_markdown_hold_the_same_rounded_numbers(tmp_path):
     assert (row["Fréchet"], row["kernel"], row["parameters"]) == ("50.40", "0.00123", "1620000")
     assert (row["train s"], row["sample s/1000"], row["recall"]) == ("240.0", "13.5", "")
     assert row["run"] == "'=1+1"  # a spreadsheet must not compute a name
-    for name in FILES[2:]:
+    for name in FILES[3:]:
         text = (tmp_path / "out" / name).read_text()
         assert all(number in text for number in ("50.40", "0.00123", "1.62M", "240.0", "13.5")), name
 
@@ -166,24 +166,25 @@ def test_later_scores_have_columns_only_where_a_row_has_them(tmp_path):
     metrics |= {"frechet_infinity": {"name": "FID-infinity", "value": 6.5}}
     save(tmp_path / "runs", old, make(run="new", metrics=metrics, protocol=PROTOCOL))
     build(tmp_path / "runs", tmp_path / "out")
-    new = {"Fréchet low": "7.25", "Fréchet high": "8.75", "coverage": "0.500", "Fréchet infinity": "6.50"}
+    ends = {"Fréchet low over features": "7.25", "Fréchet high over features": "8.75"}
+    new = ends | {"coverage": "0.500", "Fréchet infinity": "6.50"}
     with (tmp_path / "out" / "leaderboard.csv").open(newline="") as file:
         first, second = csv.DictReader(file)
     assert new.items() <= first.items() and dict.fromkeys(new, "").items() <= second.items()
     assert "near copies" not in first  # no row has it
-    before = [(tmp_path / "old" / name).read_text() for name in FILES[1:]]
-    assert not any(name in text for name in (*new, "FID low") for text in before[:2])
+    before = [(tmp_path / "old" / name).read_text() for name in FILES[2:]]
+    assert not any(name in text for name in (*new, "over features") for text in before[:2])
     text = (tmp_path / "out" / "leaderboard.md").read_text()
-    assert "| FID | FID low | FID high |" in text and "| 8.00 | 7.25 | 8.75 |" in text and "6.50" not in text
+    assert "| FID | over features |" in text and "| 8.00 | 7.25 to 8.75 |" in text and "6.50" not in text
     page = (tmp_path / "out" / "index.html").read_text()
     assert "7.25 to 8.75" in page and "coverage" in page and "coverage" not in before[2]
 
 
 def test_how_a_run_was_trained_is_said_in_words():
     row = {"processes": 1, "threads": 2, "precision": "no"}
-    assert report.processes(row) == "1 process, 2 threads, fp32"
-    assert report.processes({"processes": 2, "threads": 1, "precision": "bf16"}) == "2 processes, 1 thread, bf16"
-    assert report.processes({}) == ""
+    assert processes(row) == "1 process, 2 threads, fp32"
+    assert processes({"processes": 2, "threads": 1, "precision": "bf16"}) == "2 processes, 1 thread, bf16"
+    assert processes({}) == ""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`genvision leaderboard verify`, `reproduce` and `diff`: an edited number is found, a row comes out again."""
+"""`genvision leaderboard verify`, `reproduce`, `resample`, `diff`: an edited number is found, a row comes out again."""
 
 from __future__ import annotations
 
@@ -42,19 +42,33 @@ def test_an_honest_record_is_verified_field_by_field(scored):
     assert f"bits_per_dim.value {record['bits_per_dim']['value']}" in lines
 
 
-def test_scored_images_that_were_not_kept_are_drawn_again(pictures, tmp_path):
+def test_scored_images_that_were_not_kept_and_other_steps_are_drawn_again(pictures, tmp_path):
     words = ("family=diffusion", "backbone=mixer", "run.name=row", "score.num_images=6", "sample.num_images=4")
     said = train(pictures, tmp_path, *words, "score.extractor=efficientnet-lite0")
     assert said.code == 0, said.err
-    record = read_record(tmp_path / "row" / FILE_NAME)
-    said = genvision("leaderboard", "verify", tmp_path / "row")
+    record, run = read_record(tmp_path / "row" / FILE_NAME), tmp_path / "row"
+    assert genvision("leaderboard", "resample", run, "--steps", "3,2").code == 0  # three are the run's own
+    (path,) = (run / "scores").iterdir()
+    again = read_record(path)
+    assert (record["network_evaluations_per_image"], again["network_evaluations_per_image"]) == (3, 2)
+    said = genvision("leaderboard", "verify", run)
     assert said.code == 0, said.err
-    assert f"metrics.frechet.value {record['metrics']['frechet']['value']}" in said.out.splitlines()
+    value, other = (each["metrics"]["frechet"]["value"] for each in (record, again))
+    assert f"metrics.frechet.value {value}" in said.out.splitlines() and value != other
+    assert f"scores/{path.name}: metrics.frechet.value {other}" in said.out.splitlines()
 
 
 EDITS = {
     "parameters": lambda record: record.update(parameters=record["parameters"] - 1),
     "macs_per_image": lambda record: record.update(macs_per_image=1),
+    "network_evaluations_per_image": lambda record: record.update(network_evaluations_per_image=2),
+    "images_seen": lambda record: record.update(images_seen=record["images_seen"] + 8),
+    "steps": lambda record: record.update(steps=5),
+    "learning_rate": lambda record: record.update(learning_rate=1e-2),
+    "seed": lambda record: record.update(seed=1),
+    "backbone": lambda record: record.update(backbone="vit"),
+    "cell_hash": lambda record: record.update(cell_hash="0" * 64),
+    "validation.validation_loss": lambda record: record["validation"].update(validation_loss=1.0),
     "config_hash": lambda record: record.update(config_hash="0" * 64),
     "dataset_sha256": lambda record: record.update(dataset_sha256="0" * 64),
     "bits_per_dim.value": lambda record: record["bits_per_dim"].update(value=record["bits_per_dim"]["value"] - 1e-4),
@@ -100,6 +114,69 @@ def test_other_samples_than_those_that_were_scored_are_found(scored, tmp_path, t
     shutil.copy(trained("diffusion").samples / "final.npz", copy / "samples" / "final.npz")
     said = genvision("leaderboard", "verify", copy)
     assert said.code == 4 and "metrics.frechet.value is " in said.last_error
+
+
+def test_another_sampling_seed_gives_the_score_of_a_run_that_had_it(scored, tmp_path, pictures):
+    run = edited(scored, tmp_path, lambda record: None)
+    said = genvision("leaderboard", "resample", run, "--seeds", "0,5")
+    assert said.code == 0, said.err
+    (path,) = (run / "scores").iterdir()
+    record, again = read_record(run / FILE_NAME), read_record(path)
+    assert again["protocol"]["sampling"] == record["protocol"]["sampling"] | {"seed": 5}
+    assert path.stem == again["protocol_hash"] != record["protocol_hash"]
+    words = (
+        "family=vae",
+        "backbone=mixer",
+        "run.name=five",
+        "score.num_images=6",
+        "score.extractor=efficientnet-lite0",
+    )
+    assert train(pictures, tmp_path, *words, "sample.seed=5").code == 0
+    five = read_record(tmp_path / "five" / FILE_NAME)
+    assert again["metrics"] == five["metrics"] != record["metrics"] and again["protocol"] == five["protocol"]
+    first, second = (each["metrics"]["frechet"]["value"] for each in (record, again))
+    lines = [f"seed 0: FD-EffNetLite0 {first:.4f}", f"seed 5: FD-EffNetLite0 {second:.4f}"]
+    assert said.out.splitlines()[:2] == lines
+    assert said.out.splitlines()[2].startswith(
+        f"over 2 sampling seeds: mean FD-EffNetLite0 {(first + second) / 2:.4f} ["
+    )
+
+
+def test_a_kept_draw_is_made_once_and_an_edited_one_is_found(scored, tmp_path):
+    run = edited(scored, tmp_path, lambda record: None)
+    said = genvision("leaderboard", "resample", run, "--seeds", "1")
+    (path,) = (run / "scores").iterdir()
+    before = path.stat().st_mtime_ns
+    assert genvision("leaderboard", "resample", run, "--seeds", "1").out == said.out
+    assert path.stat().st_mtime_ns == before
+    record = json.loads(path.read_text())
+    record["metrics"]["frechet"]["value"] *= 1.01
+    path.write_text(json.dumps(record))
+    said = genvision("leaderboard", "verify", run)
+    assert said.code == 4 and f"scores/{path.name}: metrics.frechet.value is " in said.last_error
+    path.write_text("{")
+    said = genvision("leaderboard", "verify", run)
+    assert said.code == 3 and path.name in said.last_error
+
+
+def test_what_cannot_be_drawn_again_is_said_in_one_line(scored, trained):
+    unscored = trained("vae").path
+    for code, said, *words in (
+        (2, "needs --seeds or --steps", "resample", scored),
+        (2, "steps means nothing to family=vae", "resample", scored, "--steps", "5"),
+        (2, "'x' is not a whole number", "resample", scored, "--seeds", "1,x"),
+        (
+            2,
+            "--seeds and --steps are of genvision leaderboard resample, not of verify",
+            "verify",
+            scored,
+            "--seeds",
+            "1",
+        ),
+        (4, "has no score", "resample", unscored, "--seeds", "1"),
+    ):
+        found = genvision("leaderboard", *words)
+        assert found.code == code and said in found.last_error
 
 
 @pytest.mark.parametrize("with_config", [True, False])

@@ -94,18 +94,23 @@ def to_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(_plain(config)))
 
 
-def config_hash(config: Config) -> str:
-    """Hex SHA-256 of everything that decides what is trained and drawn: the config without run.* and log.*."""
-    return _hash(_plain(config))
+def config_hash(config: Config, *, seedless: bool = False) -> str:
+    """Hex SHA-256 of everything that decides what is trained and drawn: the config without run.* and log.*.
+
+    seedless  without train.seed too: equal for a cell that was trained again
+    """
+    return _hash(_plain(config), seedless)
 
 
-def recorded_hash(path: Path) -> str:
+def recorded_hash(path: Path, *, seedless: bool = False) -> str:
     """The `config_hash` of a run's config.yaml as it was written, by whatever version."""
-    return _hash(OmegaConf.to_container(OmegaConf.load(path)))
+    return _hash(OmegaConf.to_container(OmegaConf.load(path)), seedless)
 
 
-def _hash(plain: Any) -> str:
+def _hash(plain: Any, seedless: bool) -> str:
     decides = {key: value for key, value in plain.items() if key not in ("run", "log")}
+    if seedless:
+        decides["train"] = {key: value for key, value in decides["train"].items() if key != "seed"}
     return hashlib.sha256(json.dumps(decides, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 

@@ -15,13 +15,14 @@ from typing import Any
 
 from genvision.errors import DataError
 from genvision.evaluation import page, report
+from genvision.evaluation.draws import draws
 from genvision.evaluation.record import FILE_NAME, Record, read_record
-from genvision.evaluation.seeds import over_seeds
-from genvision.storage import write_text
+from genvision.evaluation.seeds import over_sampling_seeds, over_training_seeds
+from genvision.storage import one_at_a_time, write_text
 
 SCHEMA = 1
 
-Row = dict[str, Any]  # a record, plus "folder" (relative to the runs) and, once ranked, "rank" or "why"
+Row = dict[str, Any]  # a record, plus "folder" (relative to the runs), "draws" and, once ranked, "rank" or "why"
 Board = dict[str, Any]
 
 log = logging.getLogger(__name__)
@@ -33,20 +34,24 @@ def collect(runs: Path) -> list[Row]:
     A file that is no valid record costs a warning and is left out; an exact copy of another record counts once.
     Raises DataError when `runs` is not a folder.
     """
+    _require_runs(runs)
     return _scan(runs)[0]
 
 
 def build(runs: Path, out: Path) -> Path:
-    """Write leaderboard.json, .csv, .md and index.html into `out`; return the page's path.
+    """Write leaderboard.json, .csv, .md, leaderboard-seeds.csv and index.html into `out`; return the page's path.
 
     Raises DataError when `runs` is not a folder, StorageError when `out` cannot be written.
     """
-    rows, quarantined = _scan(runs)
-    board = rank(rows, quarantined)
-    write_text(out / "leaderboard.json", json.dumps(board, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-    write_text(out / "leaderboard.csv", report.csv_text(board))
-    write_text(out / "leaderboard.md", report.markdown(board))
-    write_text(out / "index.html", page.html(board, runs))
+    _require_runs(runs)
+    with one_at_a_time(out):  # who builds last has read every record that was there when the one before wrote
+        rows, quarantined = _scan(runs)
+        board = rank(rows, quarantined)
+        write_text(out / "leaderboard.json", json.dumps(board, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+        write_text(out / "leaderboard.csv", report.csv_text(board))
+        write_text(out / "leaderboard-seeds.csv", report.training_seeds_csv(board))
+        write_text(out / "leaderboard.md", report.markdown(board))
+        write_text(out / "index.html", page.html(board, runs))
     return out / "index.html"
 
 
@@ -86,8 +91,11 @@ def _ranking(rows: list[Row]) -> dict[str, Any]:
         "metric": first["metrics"]["frechet"]["name"],
         "protocol_hash": first["protocol_hash"],
         "protocol": first["protocol"],
-        "rows": [row | {"rank": 1 + values.index(value)} for row, value in zip(rows, values, strict=True)],
-        "seeds": over_seeds(rows),
+        "rows": [
+            row | {"rank": 1 + values.index(value), "over_sampling_seeds": over_sampling_seeds(row)}
+            for row, value in zip(rows, values, strict=True)
+        ],
+        "over_training_seeds": over_training_seeds(rows),
     }
 
 
@@ -119,21 +127,27 @@ def _identity(row: Row) -> tuple[str, str, str, str, str]:
     return row["data"], row["family"], row["backbone"], row["run"], canonical
 
 
-def _scan(runs: Path) -> tuple[list[Row], list[dict[str, str]]]:
+def _require_runs(runs: Path) -> None:
     if not runs.is_dir():
         raise DataError(f"{runs}: no such folder of runs; train one with train_gen.py first")
+
+
+def _scan(runs: Path) -> tuple[list[Row], list[dict[str, str]]]:
     rows: dict[str, Row] = {}
-    quarantined = []
+    left_out: list[tuple[Path, str]] = []
     for path in sorted([*runs.glob(FILE_NAME), *runs.glob(f"*/{FILE_NAME}")]):
         try:
             record = read_record(path)
         except DataError as error:
-            log.warning("left out of the leaderboard: %s", error)
-            why = str(error).removeprefix(f"{path}: ")
-            quarantined.append({"file": path.relative_to(runs).as_posix(), "why": why})
+            left_out.append((path, str(error).removeprefix(f"{path}: ")))
             continue
+        kept, unfit = draws(path.parent, record)
+        left_out += unfit
         folder = path.parent.relative_to(runs).as_posix()
-        rows.setdefault(_canonical(record), record | {"folder": folder})
+        rows.setdefault(_canonical(record), record | {"folder": folder, "draws": kept})
+    for path, why in left_out:
+        log.warning("left out of the leaderboard: %s: %s", path, why)
+    quarantined = [{"file": path.relative_to(runs).as_posix(), "why": why} for path, why in left_out]
     return sorted(rows.values(), key=_identity), quarantined
 
 

@@ -3,86 +3,104 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
-import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from genvision.evaluation import plots, report
+from genvision.evaluation import bars, columns, pictures, plots, report, wording
+from genvision.evaluation.history import History, read_history
 from genvision.evaluation.numbers import written
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 Row = dict[str, Any]
 Board = dict[str, Any]
 
 TEMPLATES = Path(__file__).parent / "templates"
-THUMBNAIL_SIDE = 360  # pixels; a larger grid is scaled down
-MAX_PIXELS = 64_000_000
-FACTS = ("seed", "learning_rate", "data_fraction", "precision", "device", "threads", "config_hash", "dataset_sha256")
+NEAREST = "samples/nearest.png"  # below a run
+MAX_CONFIG_BYTES = 100_000
 COLORS = 6  # accents in the style sheet, one per backbone, used again after the last
+
+
+class Entry(NamedTuple):
+    """A run as the page tells of it; None where its folder does not hold the thing."""
+
+    number: int
+    row: Row
+    thumbnail: str | None
+    grid: str | None
+    nearest: str | None
+    config: str | None
+    curves: list[plots.Chart]
 
 
 def html(board: Board, runs: Path) -> str:
     """The page of a board; `runs` is where the rows' folders lie. Every name is escaped, so no row can add markup."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    loader = FileSystemLoader(TEMPLATES)
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     rows = [*(row for ranking in board["rankings"] for row in ranking["rows"]), *board["unranked"]]
-    backbones = sorted({report.backbone(row) for row in rows})
-    script = (TEMPLATES / "leaderboard.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("leaderboard.html").render(
-        sections=_sections(board),
-        rows=rows,
-        quarantined=board["quarantined"],
-        accent={name: k % COLORS for k, name in enumerate(backbones)},
-        thumbnails={row["folder"]: thumbnail(runs, row) for row in rows},
-        anchors=anchors,
-        number={row["folder"]: k for k, row in enumerate(rows)},
-        curves={row["folder"]: plots.curve(runs / row["folder"] / "metrics.jsonl") for row in rows},
-        facts=FACTS,
-        plots=plots,
-        scatters=plots.scatters,
-        plain=lambda value: "" if value is None else value,
-        script=Markup(script),
-        script_hash=f"sha256-{digest}",
-        indented=lambda value: json.dumps(value, indent=2, ensure_ascii=False),
-        written=written,
-        report=report,
+    history = {row["folder"]: read_history(runs / row["folder"] / "metrics.jsonl") for row in rows}
+    entries = [_entry(k, row, runs / row["folder"], history) for k, row in enumerate(rows)]
+    script, style = ((TEMPLATES / f"leaderboard.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
+    return (
+        _environment()
+        .get_template("leaderboard.html")
+        .render(
+            sections=_sections(board),
+            quarantined=board["quarantined"],
+            entries=entries,
+            entry={entry.row["folder"]: entry for entry in entries},
+            history=history,
+            accents={name: k % COLORS for k, name in enumerate(sorted({columns.backbone(row) for row in rows}))},
+            at=lambda place: f"{place:.1f}",
+            plain=lambda value: "" if value is None else value,
+            indented=lambda value: json.dumps(value, indent=2, ensure_ascii=False),
+            script=Markup(script),
+            script_hash=_digest(script),
+            style=Markup(style),
+            style_hash=_digest(style),
+            written=written,
+            bars=bars,
+            columns=columns,
+            words=wording,
+            plots=plots,
+            report=report,
+        )
     )
 
 
-def anchors(ranking: dict[str, Any]) -> list[tuple[str, float]]:
-    """Scores that give a ranking its scale (such as that of real training images), nearest first."""
-    found = {(anchor["name"], anchor["value"]) for row in ranking["rows"] for anchor in row.get("anchors") or []}
-    return sorted(found, key=lambda anchor: (anchor[1], anchor[0]))
+@functools.cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(TEMPLATES)
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-def thumbnail(runs: Path, row: Row) -> str | None:
-    """The row's sample grid as a data URI; None where there is none, or it lies outside the row's folder."""
-    from PIL import Image
+def _entry(number: int, row: Row, folder: Path, history: dict[str, History]) -> Entry:
+    grid = pictures.read_picture(folder, row.get("grid"))
+    nearest = pictures.data_uri(pictures.read_picture(folder, NEAREST), pictures.FULL_SIDE)
+    curves = plots.loss_curves(row, history[row["folder"]])
+    if "rank" in row:
+        curves += plots.scores_over_costs([row], history)
+    thumbnail, full = (pictures.data_uri(grid, side) for side in (pictures.THUMBNAIL_SIDE, pictures.FULL_SIDE))
+    return Entry(number, row, thumbnail, full, nearest, _config(folder / "config.yaml"), curves)
 
-    if not row.get("grid"):
-        return None
+
+def _config(path: Path) -> str | None:
+    """A run's configuration as text."""
     try:
-        folder = (runs / row["folder"]).resolve()
-        path = (folder / row["grid"]).resolve()
-        if not path.is_relative_to(folder) or not path.is_file():
-            return None
-        with Image.open(path, formats=["PNG"]) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return None
-            picture = image.convert("L" if image.mode == "L" else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None  # a damaged picture costs the picture, not the table
-    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-    out = io.BytesIO()
-    picture.save(out, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+        return None if path.stat().st_size > MAX_CONFIG_BYTES else path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+
+
+def _digest(text: str) -> str:
+    """The source of a content security policy that allows this text alone."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _sections(board: Board) -> list[dict[str, Any]]:

@@ -1,121 +1,182 @@
-"""Coordinates of the report's plots; the template draws them, so that names are escaped in one place."""
+"""Coordinates of the report's plots; the templates draw them, so that names are escaped in one place."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from genvision.evaluation.history import History, curve
 from genvision.evaluation.numbers import written
+from genvision.evaluation.seeds import equal_but
 
 WIDTH, HEIGHT = 340, 220
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 34  # margins that hold the ticks
-MAX_CURVE_POINTS = 300
+EARLY = 0.1  # of the images seen: what a loss falls through there says nothing and would flatten the rest
 
 AXES = {  # field of a record -> what its axis is called
-    "macs_per_image": "multiply-adds per image",
     "images_seen": "images seen in training",
+    "macs_per_image": "multiply-adds per image",
     "train_seconds": "seconds of training",
     "network_evaluations_per_image": "network evaluations per image",
 }
 
+Row = dict[str, Any]
+Point = tuple[float, float]
+
+
+class Series(NamedTuple):
+    """What a run contributes to a plot: a line through (x, y), and (x, y, interval) of scores."""
+
+    row: Row
+    line: list[Point]
+    scores: Sequence[tuple[float, float, list[float] | None]] = ()
+    faint: bool = False
+
+
+class Line(NamedTuple):
+    """A polyline "x,y x,y .." in SVG units."""
+
+    points: str
+    row: Row
+    faint: bool
+
 
 class Mark(NamedTuple):
-    """A run in a plot: its place, the ends of its interval (None: there is none), and the row itself."""
+    """A score in SVG units, the ends of its interval (None: there is none), and what it is."""
 
     x: float
     y: float
     low: float | None
     high: float | None
-    row: dict[str, Any]
+    value: float
+    row: Row
 
 
-class Curve(NamedTuple):
-    """A polyline "x,y x,y .." in SVG units and the values at its lowest and highest place."""
-
-    points: str
-    low: float
-    high: float
-
-
-class Scatter(NamedTuple):
-    """A plot of scores over a cost, both axes in SVG units; ticks are (place, text)."""
+class Chart(NamedTuple):
+    """A plot in SVG units; ticks are (place, text)."""
 
     label: str
+    lines: list[Line]
     marks: list[Mark]
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
+    rows: list[Row]
 
 
-def scatters(rows: Sequence[dict[str, Any]]) -> list[Scatter]:
-    """The Fréchet distance of ranked rows over each cost in which they differ, costs in logarithms."""
-    found = []
-    for field, label in AXES.items():
-        shown = [row for row in rows if (row.get(field) or 0) > 0]
-        if len({row[field] for row in shown}) > 1:
-            found.append(_scatter(shown, field, label))
-    return found
+def scores_over_costs(rows: Sequence[Row], history: Mapping[str, History]) -> list[Chart]:
+    """The Fréchet distance of ranked rows over each cost of which there are two values, costs in logarithms.
 
-
-def _scatter(rows: Sequence[dict[str, Any]], field: str, label: str) -> Scatter:
-    scores = [row["metrics"]["frechet"] for row in rows]
-    ends = [value for score in scores for value in (score["value"], *(score.get("interval") or ()))]
-    costs = [math.log10(row[field]) for row in rows]
-    top, (first, last) = _round_up(max(ends)), _padded(min(costs), max(costs))
-
-    def across(cost: float) -> float:
-        return LEFT + (cost - first) / (last - first) * (WIDTH - LEFT - RIGHT)
-
-    def up(score: float) -> float:
-        return HEIGHT - BOTTOM - score / top * (HEIGHT - TOP - BOTTOM)
-
-    marks = [
-        Mark(across(cost), up(score["value"]), *map(up, score.get("interval") or ()), row=row)
-        if score.get("interval")
-        else Mark(across(cost), up(score["value"]), None, None, row)
-        for cost, score, row in zip(costs, scores, rows, strict=True)
-    ]
-    kind = "seconds" if field == "train_seconds" else "count"
-    x_ticks = [(across(cost), written(kind, 10**cost)) for cost in (min(costs), max(costs))]
-    y_ticks = [(up(share * top), f"{share * top:g}") for share in (0, 0.5, 1)]
-    return Scatter(label, marks, x_ticks, y_ticks)
-
-
-def _round_up(value: float) -> float:
-    """The next of 1, 2, 4, 6, 8 times a power of ten, so that half of it is a plain number too."""
-    unit = 10 ** math.floor(math.log10(value)) if value > 0 else 1.0
-    return next(step * unit for step in (1, 2, 4, 6, 8, 10, 20) if step * unit >= value)
-
-
-def _padded(low: float, high: float) -> tuple[float, float]:
-    margin = 0.12 * (high - low)
-    return low - margin, high + margin
-
-
-def curve(metrics: Path, name: str = "loss") -> Curve | None:
-    """A value over the steps of a run's metrics.jsonl; None where there is no such file.
-
-    A damaged line costs itself alone. Of a long run every k-th value is shown.
+    Over images seen a line leads through the scores on the way (`score.every_steps`), over network evaluations through
+    those of other numbers of steps (`leaderboard resample --steps`).
     """
-    values = []
-    try:
-        with metrics.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                try:
-                    record = json.loads(line)
-                    values.append((float(record["step"]), float(record[name])))
-                except (ValueError, KeyError, TypeError):
-                    continue
-    except OSError:
-        return None
-    values = [point for point in values if all(map(math.isfinite, point))]
-    if len(values) < 2:
-        return None
-    values = values[:: max(1, len(values) // MAX_CURVE_POINTS)]
-    steps, low, high = values[-1][0], min(y for _, y in values), max(y for _, y in values)
-    scale = (HEIGHT - TOP - BOTTOM) / ((high - low) or 1)
-    wide = (WIDTH - LEFT - RIGHT) / (steps or 1)
-    points = (f"{LEFT + x * wide:.1f},{HEIGHT - BOTTOM - (y - low) * scale:.1f}" for x, y in values)
-    return Curve(" ".join(points), low, high)
+    charts = []
+    for field, label in AXES.items():
+        found = [_over(field, row, history.get(row["folder"], [])) for row in rows if (row.get(field) or 0) > 0]
+        costs = [x for series in found for x, _ in series.line]
+        if len(set(costs)) > 1:
+            ends = [end for series in found for _, y, interval in series.scores for end in (y, *(interval or ()))]
+            top = ticks(0, max(filter(None, [*ends, *(y for series in found for _, y in series.line), 1e-9])))[-1]
+            kind = "seconds" if field == "train_seconds" else "count"
+            x_ticks = [(cost, written(kind, cost)) for cost in (min(costs), max(costs))]
+            charts.append(_chart(label, found, _logarithmic(min(costs), max(costs)), (0, top), x_ticks))
+    return charts
+
+
+def bits_curves(table: dict[str, Any], history: Mapping[str, History]) -> list[Chart]:
+    """The losses of a table's rows, which are bits/dim: of held-out images where runs looked at them on the way."""
+    if table["kind"] == "estimate":
+        return []
+    of = {row["folder"]: history.get(row["folder"], []) for row in table["rows"]}
+    name, what = "validation_loss", "loss on held-out images"
+    if not all(len(curve(moments, name)) > 1 for moments in of.values()):
+        name, what = "loss", "training loss"
+    return _losses(
+        f"{what}, bits/dim, over images seen", [Series(row, curve(of[row["folder"]], name)) for row in table["rows"]]
+    )
+
+
+def loss_curves(row: Row, history: History) -> list[Chart]:
+    """The loss of one run: in training, and of held-out images where it was looked at on the way."""
+    held_out = curve(history, "validation_loss")
+    found = [Series(row, curve(history, "loss"), faint=len(held_out) > 1)]
+    label = "training loss over images seen"
+    if len(held_out) > 1:
+        found.append(Series(row, held_out))
+        label = "loss over images seen: in training (faint), of held-out images"
+    return _losses(label, found)
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """A few round numbers from `low` or below to `high` or above."""
+    from matplotlib.ticker import MaxNLocator
+
+    return [float(tick) for tick in MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
+
+
+def _over(field: str, row: Row, history: History) -> Series:
+    """One run's scores over one of its costs."""
+    own = (row[field], row["metrics"]["frechet"]["value"], row["metrics"]["frechet"].get("interval"))
+    scores, line = [own], []
+    if field == "images_seen":
+        line = [point for point in curve(history, "frechet") if 0 < point[0] < row[field]]
+    if field == "network_evaluations_per_image":
+        scores += [
+            (draw[field], draw["metrics"]["frechet"]["value"], draw["metrics"]["frechet"].get("interval"))
+            for draw in row.get("draws") or []
+            if (draw[field] or 0) > 0 and equal_but("steps", draw["protocol"]["sampling"], row["protocol"]["sampling"])
+        ]
+    return Series(row, sorted([*line, *((x, y) for x, y, _ in scores)]), scores)
+
+
+def _losses(label: str, found: Sequence[Series]) -> list[Chart]:
+    """A plot over images seen from zero on, or none where no series has two points."""
+    found = [series for series in found if len(series.line) > 1]
+    if not found:
+        return []
+    last = max(x for series in found for x, _ in series.line)
+    late = [y for series in found for x, y in series.line if x >= EARLY * last]
+    around = ticks(min(late), max(late))
+    x_ticks = [(0.0, "0"), (last, written("count", last))]
+    return [_chart(label, found, lambda x: x / (last or 1), (around[0], around[-1]), x_ticks)]
+
+
+def _logarithmic(low: float, high: float) -> Callable[[float], float]:
+    """From 0 to 1 over a little more than low..high."""
+    first, last = math.log10(low), math.log10(high)
+    margin = 0.12 * (last - first)
+    return lambda cost: (math.log10(cost) - first + margin) / (last - first + 2 * margin)
+
+
+def _chart(
+    label: str,
+    found: Sequence[Series],
+    share: Callable[[float], float],
+    ends: tuple[float, float],
+    x_ticks: Sequence[tuple[float, str]],
+) -> Chart:
+    """share  of the plot's width at an x, 0 to 1;   ends  the y at its bottom and at its top."""
+    bottom, top = ends
+
+    def across(x: float) -> float:
+        return LEFT + share(x) * (WIDTH - LEFT - RIGHT)
+
+    def up(y: float) -> float:
+        return HEIGHT - BOTTOM - (y - bottom) / ((top - bottom) or 1) * (HEIGHT - TOP - BOTTOM)
+
+    lines = [
+        Line(" ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in series.line), series.row, series.faint)
+        for series in found
+        if len(series.line) > 1
+    ]
+    marks = [
+        Mark(
+            across(x), up(y), *(map(up, interval) if interval and None not in interval else (None, None)), y, series.row
+        )
+        for series in found
+        for x, y, interval in series.scores
+    ]
+    y_ticks = [(up(y), f"{y:g}") for y in ticks(bottom, top)]
+    return Chart(
+        label, lines, marks, [(across(x), text) for x, text in x_ticks], y_ticks, [series.row for series in found]
+    )

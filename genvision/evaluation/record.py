@@ -34,10 +34,12 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     "encoder_backbone": TEXT,  # both only where a VAE's two halves differ
     "decoder_backbone": TEXT,
     "size": TEXT,
+    "classes": COUNT,  # that images are drawn of; 0: it knows no labels
     "seed": COUNT,
     "learning_rate": NUMBER,
     "data_fraction": NUMBER,  # of the training images
     "config_hash": TEXT,
+    "cell_hash": TEXT,  # config_hash without the training seed
     "dataset_sha256": TEXT,  # pixels of the training images
     "git": (dict,),  # {"commit": str, "dirty": bool}; null outside a checkout
     "packages": (dict,),  # name -> version
