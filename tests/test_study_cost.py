@@ -12,9 +12,9 @@ import torch
 from genvision.analysis import cost, speed
 from genvision.analysis.closed_forms import CLOSED_FORMS
 from genvision.analysis.counting import counted, trunk_inputs
+from genvision.analysis.estimates import crossing, log_log_slope
 from genvision.analysis.mixings import ATTENDING, MIXINGS, WIDTH, make_mixing
 from genvision.analysis.perform import judged
-from genvision.analysis.slopes import crossing, log_log_slope
 from genvision.config.trunks import TRUNK_CONFIGS
 from genvision.layers.attention import attend
 from genvision.trunks import TRUNKS, make_trunk

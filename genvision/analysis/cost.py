@@ -9,26 +9,22 @@ from matplotlib.figure import Figure
 
 from genvision.analysis.closed_forms import Cost
 from genvision.analysis.cost_table import measure
+from genvision.analysis.estimates import crossing, log_log_slope, select
 from genvision.analysis.figures import look, panels
 from genvision.analysis.mixings import (
     ATTENDING,
     MIXINGS,
     WIDTH,
 )
-from genvision.analysis.slopes import crossing, log_log_slope
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Study
 
 RATIO = 4  # hidden units of the MLP per channel
 QUANTITIES = tuple(asdict(Cost()))
 
 
-def of(table: Rows, part: str, what: str | None = None) -> Rows:
-    return [row for row in table if row["part"] == part and what in (None, row["what"])]
-
-
 def slope(table: Rows, part: str, names: tuple[str, ...]) -> list[Estimate]:
     """The exponent of the length in what some of a part cost."""
-    found = {name: of(table, part, name) for name in names}
+    found = {name: select(table, part, name) for name in names}
     return [
         log_log_slope(name, [row["length"] for row in rows], [row["value"] for row in rows])
         for name, rows in found.items()
@@ -39,19 +35,19 @@ def differences(table: Rows, part: str) -> list[Estimate]:
     """How far each count is from its formula."""
     return [
         Estimate.counted(f"{row['what']}, {row['quantity']}, L={row.get('length')}", row["value"] - row["closed"])
-        for row in of(table, part)
+        for row in select(table, part)
     ]
 
 
 def growth(table: Rows, name: str) -> list[Estimate]:
     """Weights on the largest image over those on the smallest, position embeddings aside."""
-    rows = of(table, "size", name)
+    rows = select(table, "size", name)
     return [Estimate.counted(name, rows[-1]["closed"] / rows[0]["closed"])] if rows else []
 
 
 def equal_length(table: Rows) -> list[Estimate]:
     """The length at which the L x L term of a block costs as much as all the rest, in units of (2 + r) D."""
-    rows = sorted(of(table, "share"), key=lambda row: row["length"])
+    rows = sorted(select(table, "share"), key=lambda row: row["length"])
     if not rows:
         return []
     found = crossing([row["length"] for row in rows], [1.0] * len(rows), [row["value"] for row in rows])
@@ -60,7 +56,7 @@ def equal_length(table: Rows) -> list[Estimate]:
 
 def crossover(table: Rows, name: str) -> list[Estimate]:
     """The length at which full attention needs more multiply-adds than another mixing."""
-    full, other = of(table, "mixing", "full"), of(table, "mixing", name)
+    full, other = select(table, "mixing", "full"), select(table, "mixing", name)
     if not full:
         return []
     values = [[row["value"] for row in rows] for rows in (other, full)]
@@ -69,21 +65,21 @@ def crossover(table: Rows, name: str) -> list[Estimate]:
 
 def pixel_ratio(table: Rows) -> list[Estimate]:
     """What pixels cost over what patches cost, for each geometry."""
-    return [Estimate.counted(row["what"], row["value"] / row["closed"]) for row in of(table, "pixels")]
+    return [Estimate.counted(row["what"], row["value"] / row["closed"]) for row in select(table, "pixels")]
 
 
 def draw(table: Rows, figure: Figure) -> None:
     macs, memory, share, size = panels(figure, 2, 2, width=3.6, height=2.8)
     for ax, part, names in ((macs, "mixing", MIXINGS), (memory, "memory", tuple(ATTENDING))):
         for k, name in enumerate(names):
-            rows = of(table, part, name)
+            rows = select(table, part, name)
             ax.plot([row["length"] for row in rows], [row["value"] for row in rows], label=name, **look(k))
-    rows = of(table, "share")
+    rows = select(table, "share")
     share.plot([row["length"] for row in rows], [row["value"] for row in rows], **look(0))
     share.axhline(1, color="0.5")
     share.axvline((2 + RATIO) * WIDTH, color="0.5", linestyle="--", label=f"(2 + r) D = {(2 + RATIO) * WIDTH}")
     for k, name in enumerate(("conv", "vit", "mixer")):
-        rows = of(table, "size", name)
+        rows = select(table, "size", name)
         size.plot([row["length"] for row in rows], [row["value"] for row in rows], label=name, **look(k))
     for ax, title, unit in (
         (macs, "one mixing layer", "multiply-adds per image"),
@@ -94,7 +90,7 @@ def draw(table: Rows, figure: Figure) -> None:
         ax.set(title=title, xlabel="sequence length L (tokens)", ylabel=unit, xscale="log", yscale="log")
         ax.minorticks_off()
         ax.legend()
-    sides = sorted({row["length"] for row in of(table, "size")})
+    sides = sorted({row["length"] for row in select(table, "size")})
     size.set_xticks(sides, [f"{length:,}" for length in sides])
 
 

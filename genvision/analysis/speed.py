@@ -9,9 +9,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from genvision.analysis.estimates import crossing, log_log_slope
 from genvision.analysis.figures import look, panels
 from genvision.analysis.mixings import MIXINGS
-from genvision.analysis.slopes import crossing, log_log_slope
 from genvision.analysis.speed_table import measure
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Study
 from genvision.config.trunks import BACKBONES, FAMILY_ROLES

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from genvision.analysis import cost, metric, speed
+from genvision.analysis import cost, equivariance, metric, speed
 
-STUDIES = {study.name: study for study in (metric.STUDY, cost.STUDY, speed.STUDY)}
+STUDIES = {study.name: study for study in (metric.STUDY, cost.STUDY, speed.STUDY, equivariance.STUDY)}
