@@ -92,7 +92,8 @@ def cost_table(power=1.0, off=0, growth=1.0):
         share = (length / (6 * WIDTH)) ** power * (1.0 if power == 1 else 9.0)
         rows.append({"part": "share", "what": "L x L term", "length": length, "value": share})
     for part in ("closed form", "weights"):
-        rows.append({"part": part, "what": "conv", "quantity": "macs", "value": 7 + off, "closed": 7})
+        row = {"part": part, "what": "conv", "length": 4, "quantity": "macs"}
+        rows.append(row | {"value": 7 + off, "closed": 7})
     for name in ("conv", "vit", "mixer"):
         rows += [{"part": "size", "what": name, "length": side, "closed": side**growth} for side in (4, 16)]
     rows += [{"part": "pixels", "what": "image", "value": 30 / (1 + off), "closed": 1}]
@@ -114,7 +115,7 @@ def test_verdicts_about_costs():
             row["value"] *= 1.5
         if row["part"] == "term" and row["what"] == "performer":
             row["value"] = 5
-    extra = [{"part": "closed form", "what": "vit", "quantity": "macs", "value": 1, "closed": 0}]
+    extra = [{"part": "closed form", "what": "vit", "length": 4, "quantity": "macs", "value": 1, "closed": 0}]
     found = dict(zip((claim.says for claim in cost.STUDY.claims), verdicts(cost.STUDY, mixed + extra), strict=True))
     assert found["closed forms give weights, multiply-adds and memory of every trunk"] == "mixed"
     assert found["attention grows with the square of the sequence"] == "mixed"

@@ -34,7 +34,7 @@ def slope(table: Rows, part: str, names: tuple[str, ...]) -> list[Estimate]:
 def differences(table: Rows, part: str) -> list[Estimate]:
     """How far each count is from its formula."""
     return [
-        Estimate.counted(f"{row['what']}, {row['quantity']}, L={row.get('length')}", row["value"] - row["closed"])
+        Estimate.counted(f"{row['what']} on {row['length']}, {row['quantity']}", row["value"] - row["closed"])
         for row in select(table, part)
     ]
 

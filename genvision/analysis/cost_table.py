@@ -84,7 +84,8 @@ def sizes(setting: Setting) -> Iterator[dict[str, Any]]:
             yield row | {"quantity": "parameters", "value": value, "closed": value - positions}
     weight = Convolution().conv.weight
     closed = weight.element_size() * KERNEL**2 * WIDTH**2
-    yield {"part": "weights", "what": "convolution", "quantity": "bytes", "value": weight.nbytes, "closed": closed}
+    row = {"part": "weights", "what": "convolution", "length": side**2, "quantity": "bytes"}
+    yield row | {"value": weight.nbytes, "closed": closed}
 
 
 def patches(setting: Setting) -> Iterator[dict[str, Any]]:
