@@ -21,7 +21,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from cleanfid import fid as cleanfid
-from interleaved import Row, Side, arguments, compare, heading, write_rows
+from interleaved import Row, arguments, compare, heading, write_rows
 from pytorch_fid import fid_score
 from pytorch_fid import inception as pytorch_fid_inception
 from torch import nn
@@ -114,16 +114,18 @@ def folders(root: Path, n: int) -> tuple[Path, Path]:
     return root / "train", root / "test"
 
 
-def frechet_sides() -> dict[str, Side]:
+def frechet_sides() -> dict[str, Timed]:
     rng = np.random.default_rng(0)
     mixture = rng.standard_normal((2048, 2048)) / 2048**0.5
     sets = [rng.standard_normal((4096, 2048)) @ mixture * scale for scale in (1.0, 1.1)]
     fits = [frechet.fit(torch.from_numpy(each)) for each in sets]
-    theirs = [metric_fid.fid_features_to_statistics(torch.from_numpy(each)) for each in sets]
+    one, two = (metric_fid.fid_features_to_statistics(torch.from_numpy(each)) for each in sets)
     moments = [number for each in sets for number in (each.mean(0), np.cov(each, rowvar=False))]
     return {
         "ours": Timed(lambda: frechet.distance(*fits)),
-        "torch-fidelity": Timed(lambda: metric_fid.fid_statistics_to_metric(*theirs, False)[metric_fid.KEY_METRIC_FID]),
+        "torch-fidelity": Timed(
+            lambda: metric_fid.fid_statistics_to_metric(one, two, False)[metric_fid.KEY_METRIC_FID]
+        ),
         "scipy sqrtm": Timed(lambda: fid_score.calculate_frechet_distance(*moments)),
     }
 

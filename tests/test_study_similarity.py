@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from cells import draw_of, make_cell, some_batch
+from runs import fresh_launch, pictures, trained  # noqa: F401
 
 from genvision.analysis import similarity
 from genvision.analysis.kernels import KERNELS, alignment, biased_alignment, hsic, linear_kernel, rbf_kernel
@@ -14,7 +15,6 @@ from genvision.analysis.perform import judged
 from genvision.analysis.runs import Runs
 from genvision.scoring import weights_hash
 from genvision.spec import ImageSpec
-from runs import fresh_launch, pictures, trained  # noqa: F401
 
 test_batches.__test__ = False  # a name of the package, not a test
 SETTING = {"seeds": (0,), "kernels": ("linear",), "groups": 2, "batches": 1, "batch": 4}

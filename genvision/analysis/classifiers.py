@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from genvision.spec import ImageSpec
 
 PATCH, DEPTH = 4, 2
 # backbone -> trunk and options: 57,000 weights each on 1x28x28 images, within 3 %
-CLASSIFIERS = {
+CLASSIFIERS: dict[str, tuple[str, dict[str, Any]]] = {
     "convnet": ("conv", {"width": 30}),
     "vit": ("vit", {"width": 40, "head_width": 20, "mlp_ratio": 3.5}),
     "mixer": ("mixer", {"width": 40}),
