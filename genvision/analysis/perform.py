@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def judged(study: Study, table: Rows) -> dict[str, Any]:
         numbers = [
             {"of": e.of, "value": e.value, "interval": [e.low, e.high], "n": e.n}
             for e in estimates
-            if abs(e.value) < float("inf")
+            if all(map(math.isfinite, e[1:4]))
         ]
         claims.append(
             {

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from genvision.analysis import metric
+from genvision.analysis import augmentation, cost, equivariance, metric, similarity, speed
 
-STUDIES = {study.name: study for study in (metric.STUDY,)}
+STUDIES = {
+    study.name: study
+    for study in (
+        metric.STUDY,
+        cost.STUDY,
+        speed.STUDY,
+        equivariance.STUDY,
+        augmentation.STUDY,
+        similarity.STUDY,
+    )
+}

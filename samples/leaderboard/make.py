@@ -1,6 +1,6 @@
 """The nine cells at one budget: train what is missing, gather the records and grids here, rebuild the leaderboard.
 
-    python samples/leaderboard/make.py
+    python samples/leaderboard/make.py run.threads=1
 
 This is `genvision compare nine` (configs/compare/nine.yaml says what is held still) and copies of what it made. Options
 after the command, such as `train.images=512`, go to every cell: a quick check of the whole.

@@ -1,0 +1,141 @@
+"""Study: which layers of which backbones see the same?"""
+
+from __future__ import annotations
+
+import statistics
+from functools import partial
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from genvision.analysis.estimates import over_seeds, select
+from genvision.analysis.figures import look, panels
+from genvision.analysis.similarity_table import ACROSS, ROLES, TIMES, WITHIN, measure
+from genvision.analysis.study import Claim, Estimate, Rows, Rule, Study
+
+THIRD = 3
+
+
+def matrices(table: Rows, part: str, one: str, other: str) -> dict[int, np.ndarray]:
+    """{group: (layers, layers)} of two networks."""
+    found: dict[int, np.ndarray] = {}
+    rows = select(table, part, f"{one} {other}")
+    shape = 1 + max((row["i"] for row in rows), default=0), 1 + max((row["j"] for row in rows), default=0)
+    for row in rows:
+        found.setdefault(row["seed"], np.full(shape, np.nan))[row["i"], row["j"]] = row["value"]
+    return found
+
+
+def over_groups(of: str, values: dict[int, float]) -> list[Estimate]:
+    return over_seeds(of, [{"seed": group, "value": value} for group, value in values.items()])
+
+
+def same_layer(table: Rows) -> list[Estimate]:
+    """The share of layers that are most like the same layer of the other seed."""
+    found = []
+    for role in ROLES:
+        for name in WITHIN:
+            each = matrices(table, f"{role}, linear", f"{name}-0", f"{name}-1")
+            shares = {g: float(np.mean(m.argmax(1) == np.arange(len(m)))) for g, m in each.items()}
+            found += over_groups(f"{role}, {name}", shares)
+    return found
+
+
+def upper_part(table: Rows) -> list[Estimate]:
+    """How much more a ViT's lower third is like any layer of a ConvNet than its upper third is."""
+    found = []
+    for role in ROLES:
+        values = {}
+        for group, matrix in matrices(table, f"{role}, linear", "convnet-0", "vit-0").items():
+            best, third = matrix.max(0), max(1, matrix.shape[1] // THIRD)
+            values[group] = float(best[:third].mean() - best[-third:].mean())
+        found += over_groups(role, values)
+    return found
+
+
+def likeness_within(table: Rows, more: str, less: str) -> list[Estimate]:
+    """Mean alignment of different layers of one network less the same of another."""
+    found = []
+    for role in ROLES:
+        each = [matrices(table, f"{role}, linear", f"{name}-0", f"{name}-0") for name in (more, less)]
+        found += over_groups(role, {g: away(m) - away(each[1][g]) for g, m in each[0].items() if g in each[1]})
+    return found
+
+
+def away(matrix: np.ndarray) -> float:
+    """The mean off the diagonal."""
+    return statistics.fmean(matrix[~np.eye(len(matrix), dtype=bool)]) if len(matrix) > 1 else float("nan")
+
+
+def deeper(table: Rows) -> list[Estimate]:
+    """How much deeper, in shares of the network, a ConvNet's layer lies that is most like one of a ViT's lower half."""
+    found = []
+    for role in ROLES:
+        values = {}
+        for group, matrix in matrices(table, f"{role}, linear", "convnet-0", "vit-0").items():
+            lower = max(1, matrix.shape[1] // 2)
+            match = matrix.argmax(0)[:lower] / max(1, matrix.shape[0] - 1)
+            values[group] = float((match - np.arange(lower) / max(1, matrix.shape[1] - 1)).mean())
+        found += over_groups(role, values)
+    return found
+
+
+def draw(table: Rows, figure: Figure) -> None:
+    axes = panels(figure, 2, 6, width=2.1, height=2.2)
+    shown = [(f"{name}-0", f"{name}-0") for name in WITHIN] + [(f"{one}-0", f"{other}-0") for one, other in ACROSS[:2]]
+    for row, role in enumerate(ROLES):
+        for ax, (one, other) in zip(axes[6 * row :], shown, strict=False):
+            each = matrices(table, f"{role}, linear", one, other)
+            if not each:  # runs that were given may lack a backbone
+                continue
+            mean = np.mean(list(each.values()), 0)
+            image = ax.imshow(mean, cmap="gray", vmin=0, vmax=1, origin="lower", aspect="auto")
+            ax.set(xlabel=f"block of {other[:-2]}", ylabel=f"block of {one[:-2]}", title=role)
+            ax.grid(False)
+            if ax is axes[0]:
+                figure.colorbar(image, ax=axes[5], location="left", label="linear CKA", fraction=0.6)
+    axes[5].axis("off")
+    levels = axes[11]
+    for k, name in enumerate(WITHIN):
+        rows = select(table, "noise", f"{name}-0")
+        if not rows:
+            continue
+        found = [over_seeds(name, [row for row in rows if row["j"] == time])[0] for time in TIMES]
+        ends = [(one.high - one.low) / 2 for one in found]
+        levels.errorbar(TIMES, [one.value for one in found], ends, label=name, capsize=2, **look(k))
+    levels.set(xlabel="time (0: image, 1: noise)", ylabel="linear CKA with time 0.5", title="denoiser, same layer")
+    levels.legend()
+
+
+POSITIVE = partial(Rule, low=0.001, fewest=3)
+STUDY = Study(
+    name="similarity",
+    question="Which layers of which backbones see the same?",
+    measurement="Unbiased CKA between all blocks, over groups of test images, of VAE encoders and denoisers.",
+    claims=(
+        Claim(
+            ("S4-10",), "a layer is most like the same layer of a network trained from another seed",
+            Rule("the share of layers of which this is so", low=0.5, fewest=3), same_layer,
+        ),
+        Claim(
+            ("S4-11",), "lower layers of a ViT are more like a ConvNet's than its upper layers are",
+            POSITIVE("the difference of the best alignments"), upper_part,
+        ),
+        Claim(
+            ("S4-13",), "a ConvNet needs more of its layers to see what a ViT's lower half sees",
+            POSITIVE("the difference of relative depths"), deeper,
+        ),
+        Claim(
+            ("S4-15",), "layers of a ViT are more like each other than layers of a ConvNet are",
+            POSITIVE("the difference of mean alignments"), partial(likeness_within, more="vit", less="convnet"),
+        ),
+    ),
+    presets={
+        "smoke": {"seeds": (0, 1), "kernels": ("linear",), "groups": 2, "batches": 1, "batch": 8},
+        "cpu": {"seeds": (0, 1), "kernels": ("linear", "rbf"), "groups": 5, "batches": 4, "batch": 64},
+        "gpu": {"seeds": (0, 1, 2), "kernels": ("linear", "rbf"), "groups": 10, "batches": 8, "batch": 128},
+    },
+    measure=measure,
+    draw=draw,
+    reads=tuple(ROLES.values()),
+)  # fmt: skip

@@ -1,0 +1,91 @@
+"""Alignment of layers within and across networks. The table of the study `similarity`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genvision.analysis.capture import capture
+from genvision.analysis.kernels import KERNELS, alignment, hsic
+from genvision.analysis.passes import forward, test_batches
+from genvision.analysis.runs import Runs, Trained
+from genvision.analysis.study import Rows, Setting
+
+ROLES = {"encoder": "vae", "denoiser": "diffusion"}
+WITHIN = ("convnet", "vit", "mixer")
+ACROSS = (("convnet", "vit"), ("convnet", "mixer"), ("mixer", "vit"))
+TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
+
+
+def measure(setting: Setting, runs: Runs) -> Rows:
+    """Alignment of layers in groups of batches of test images: groups are what intervals are over."""
+    rows: Rows = []
+    for role, family in ROLES.items():
+        models = {f"{one.config.backbone}-{k}": one for k, one in numbered(runs, family, setting["seeds"])}
+        for kernel in setting["kernels"]:
+            for group in range(setting["groups"]):
+                rows += pairs(models, role, kernel, group, setting)
+        if role == "denoiser":
+            rows += noise_levels({name: models[name] for name in models if name.endswith("-0")}, setting)
+    return rows
+
+
+def numbered(runs: Runs, family: str, seeds: list[int]) -> Iterator[tuple[int, Trained]]:
+    """Runs of one family, counted from 0 within their backbone."""
+    counts: dict[str, int] = {}
+    for one in runs.of(family, seeds=seeds):
+        k = counts[one.config.backbone] = counts.get(one.config.backbone, -1) + 1
+        yield k, one
+
+
+def grams(one: Trained, role: str, kernel: str, batch: Any, draw: Any, time: float = 0.5) -> tuple[list[str], Tensor]:
+    """Names of a network's blocks and their kernel matrices (M,N,N) on one batch."""
+    found = capture(getattr(one.family, role), forward(one.family, role, batch, draw, time=time))
+    blocks = [name for name in found if name.startswith("trunk.blocks.") and not name.endswith("mixing")]
+    return blocks, torch.stack([KERNELS[kernel](found[name].flatten(1).double()) for name in blocks])
+
+
+def pairs(models: dict[str, Trained], role: str, kernel: str, group: int, setting: Setting) -> Rows:
+    """Every two layers of one network, of two seeds of a backbone, and of two backbones."""
+    names, total = [], 0.0
+    for batch, draw in batches_of(next(iter(models.values())), group, setting):
+        names, each = zip(*(grams(one, role, kernel, batch, draw) for one in models.values()), strict=True)
+        total = total + hsic(torch.cat(each))
+    ends = np.cumsum([0, *map(len, names)])
+    place = {model: slice(ends[k], ends[k + 1]) for k, model in enumerate(models)}
+    wanted = [(f"{name}-0", f"{name}-{k}") for name in WITHIN for k in (0, 1)]
+    wanted += [(f"{one}-0", f"{other}-0") for one, other in ACROSS]
+    rows, aligned = [], alignment(torch.as_tensor(total))
+    for one, other in wanted:
+        if one in place and other in place:
+            for i, line in enumerate(aligned[place[one], place[other]].tolist()):
+                for j, value in enumerate(line):
+                    row = {"part": f"{role}, {kernel}", "what": f"{one} {other}", "i": i, "j": j, "seed": group}
+                    rows.append(row | {"value": round(value, 4)})
+    return rows
+
+
+def batches_of(one: Trained, group: int, setting: Setting) -> list:
+    """The batches of one group."""
+    found = test_batches(one, setting["batch"], setting["groups"] * setting["batches"])
+    return found[group * setting["batches"] : (group + 1) * setting["batches"]]
+
+
+def noise_levels(models: dict[str, Trained], setting: Setting) -> Rows:
+    """Each denoiser's layers at several times against the same layer half-way between image and noise."""
+    rows = []
+    for name, one in models.items():
+        for group in range(setting["groups"]):
+            total = 0.0
+            for batch, draw in batches_of(one, group, setting):
+                each = torch.stack([grams(one, "denoiser", "linear", batch, draw, time)[1] for time in TIMES], 1)
+                total = total + torch.stack([hsic(layer) for layer in each])
+            for i, layer in enumerate(torch.as_tensor(total)):
+                for time, value in zip(TIMES, alignment(layer)[TIMES.index(0.5)].tolist(), strict=True):
+                    row = {"part": "noise", "what": name, "i": i, "j": time, "seed": group}
+                    rows.append(row | {"value": round(value, 4)})
+    return rows
