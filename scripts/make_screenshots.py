@@ -17,7 +17,7 @@ from selenium import webdriver
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "samples" / "leaderboard" / "index.html"
 OUT = ROOT / "docs" / "leaderboard"
-COLORS = 96  # enough for type, lines and gray images; a fifth of the bytes
+COLORS = 224  # enough for type, lines and gray images; half of the bytes
 MAX_BYTES = 200_000
 
 DESKTOP = {"width": 1400, "height": 1000, "deviceScaleFactor": 1, "mobile": False}

@@ -9,11 +9,11 @@ from statistics import fmean
 
 import pytest
 
+from genvision.evaluation.columns import sample_seconds
 from genvision.evaluation.leaderboard import build
 from genvision.evaluation.numbers import MISSING, written
 from genvision.evaluation.record import read_record
-from genvision.evaluation.report import sample_seconds
-from genvision.evaluation.seeds import over_seeds
+from genvision.evaluation.seeds import over_training_seeds
 
 ROOT = Path(__file__).parents[1]
 BOARD = ROOT / "samples" / "leaderboard"
@@ -26,7 +26,7 @@ RECORDS = {
 
 
 def readme_row(records):
-    (cell,) = over_seeds(records)
+    (cell,) = over_training_seeds(records)
     distance, bits = cell["frechet"], cell["bits_per_dim"]
     low, high = distance["interval"]
     precision, recall = (fmean(r["metrics"][key]["value"] for r in records) for key in ("precision", "recall"))

@@ -87,12 +87,14 @@ def test_one_seed_makes_no_table(tmp_path):
     assert (tmp_path / "out" / "leaderboard-seeds.csv").read_text().count("\n") == 1
 
 
-def drawn_again(record, value, **sampling):
+def drawn_again(record, value, evaluations=50, **sampling):
     """A further score of a run's weights, as `leaderboard resample` keeps it."""
     fields = {name: part for name, part in record.items() if name not in ("schema", "protocol_hash")}
     metrics = {"frechet": {"name": "FID", "value": value}}
     protocol = PROTOCOL | {"sampling": PROTOCOL["sampling"] | sampling}
-    return build_record(**fields | {"protocol": protocol, "metrics": metrics})
+    return build_record(
+        **fields | {"protocol": protocol, "metrics": metrics, "network_evaluations_per_image": evaluations}
+    )
 
 
 def keep(runs, *draws):
@@ -101,10 +103,10 @@ def keep(runs, *draws):
 
 
 def test_a_run_drawn_with_several_sampling_seeds_says_so_in_every_form(tmp_path):
-    run, other = trained(50.0, 0), trained(70.0, 1, backbone="vit")
+    run, other = trained(50.0, 0, network_evaluations_per_image=50), trained(70.0, 1, backbone="mixer")
     save(tmp_path / "runs", run, other)
     keep(tmp_path / "runs", *(drawn_again(run, value, seed=seed) for seed, value in ((7, 51.0), (3, 52.0))))
-    keep(tmp_path / "runs", drawn_again(run, 99.0, steps=5))  # another sampler says nothing of seeds
+    keep(tmp_path / "runs", drawn_again(run, 99.0, evaluations=5, steps=5))  # another sampler says nothing of seeds
     (ranking,) = board(tmp_path)["rankings"]
     first, second = ranking["rows"]
     assert first["metrics"]["frechet"]["value"] == 50.0 and second["over_sampling_seeds"] is None  # the rank's own draw

@@ -42,18 +42,19 @@ def test_no_acknowledged_row_is_lost_or_doubled_and_none_is_ever_half_written(tm
     runs.mkdir()
     stop, faults = FORK.Event(), FORK.Queue()
     reader = FORK.Process(target=read, args=(runs, stop, faults))
-    crowd = [FORK.Process(target=write, args=(runs, k, rows)) for k in range(writers)]
+    doomed = random.Random(0).sample(range(writers), killed)  # they would write on and on
+    crowd = [FORK.Process(target=write, args=(runs, k, 10**6 if k in doomed else rows)) for k in range(writers)]
     for process in (reader, *crowd):
         process.start()
-    for process in random.Random(0).sample(crowd, killed):
+    for k in doomed:
         time.sleep(0.01)
-        process.kill()
+        crowd[k].kill()
     for process in crowd:
         process.join()
     stop.set()
     reader.join()
     assert faults.empty()
-    assert [process.exitcode for process in crowd].count(-signal.SIGKILL) == killed  # each in the midst of its rows
+    assert [process.exitcode for process in crowd].count(-signal.SIGKILL) == killed
     acknowledged = {line for path in tmp_path.glob("acknowledged-*") for line in path.read_text().splitlines()}
     found = [row["run"] for row in collect(runs)]
     assert len(found) == len(set(found)) and acknowledged <= set(found)

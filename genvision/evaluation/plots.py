@@ -76,7 +76,8 @@ def scores_over_costs(rows: Sequence[Row], history: Mapping[str, History]) -> li
         costs = [x for series in found for x, _ in series.line]
         if len(set(costs)) > 1:
             ends = [end for series in found for _, y, interval in series.scores for end in (y, *(interval or ()))]
-            top = ticks(0, max(filter(None, [*ends, *(y for series in found for _, y in series.line), 1e-9])))[-1]
+            highest = max([1e-9, *ends, *(y for series in found for _, y in series.line)])
+            top = ticks(0, highest)[-1]
             kind = "seconds" if field == "train_seconds" else "count"
             x_ticks = [(cost, written(kind, cost)) for cost in (min(costs), max(costs))]
             charts.append(_chart(label, found, _logarithmic(min(costs), max(costs)), (0, top), x_ticks))
@@ -116,13 +117,13 @@ def ticks(low: float, high: float) -> list[float]:
 
 def _over(field: str, row: Row, history: History) -> Series:
     """One run's scores over one of its costs."""
-    own = (row[field], row["metrics"]["frechet"]["value"], row["metrics"]["frechet"].get("interval"))
+    own = (row[field], row["metrics"]["frechet"]["value"], _interval(row))
     scores, line = [own], []
     if field == "images_seen":
         line = [point for point in curve(history, "frechet") if 0 < point[0] < row[field]]
     if field == "network_evaluations_per_image":
         scores += [
-            (draw[field], draw["metrics"]["frechet"]["value"], draw["metrics"]["frechet"].get("interval"))
+            (draw[field], draw["metrics"]["frechet"]["value"], _interval(draw))
             for draw in row.get("draws") or []
             if (draw[field] or 0) > 0 and equal_but("steps", draw["protocol"]["sampling"], row["protocol"]["sampling"])
         ]
@@ -148,6 +149,12 @@ def _logarithmic(low: float, high: float) -> Callable[[float], float]:
     return lambda cost: (math.log10(cost) - first + margin) / (last - first + 2 * margin)
 
 
+def _interval(row: Row) -> list[float] | None:
+    """The ends of a distance's interval; None where one of them is no number."""
+    ends = row["metrics"]["frechet"].get("interval")
+    return ends if ends and None not in ends else None
+
+
 def _chart(
     label: str,
     found: Sequence[Series],
@@ -171,7 +178,12 @@ def _chart(
     ]
     marks = [
         Mark(
-            across(x), up(y), *(map(up, interval) if interval and None not in interval else (None, None)), y, series.row
+            across(x),
+            up(y),
+            up(interval[0]) if interval else None,
+            up(interval[1]) if interval else None,
+            y,
+            series.row,
         )
         for series in found
         for x, y, interval in series.scores

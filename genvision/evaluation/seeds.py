@@ -44,13 +44,13 @@ def over_sampling_seeds(row: Row) -> Row | None:
     """
     own = row["protocol"]["sampling"]
     again = [draw for draw in row.get("draws") or [] if equal_but("seed", draw["protocol"]["sampling"], own)]
-    values = {draw["protocol"]["sampling"].get("seed"): draw["metrics"] for draw in (row, *again)}
-    if len(values) < 2 or not all(isinstance(seed, int) for seed in values):
+    draws = [(draw["protocol"]["sampling"].get("seed"), draw["metrics"]) for draw in (row, *again)]
+    if not all(isinstance(seed, int) for seed, _ in draws) or len(values := dict(draws)) < 2:
         return None
     found: Row = {"seeds": sorted(values)}
     for key in row["metrics"]:
-        drawn = [(metrics.get(key) or {}).get("value") for metrics in values.values()]
-        if None not in drawn:
+        drawn = [value for each in values.values() if (value := (each.get(key) or {}).get("value")) is not None]
+        if len(drawn) == len(values):
             found[key] = spread(drawn)
     return found
 

@@ -51,7 +51,7 @@ def machines_differ(rows: list[Row]) -> bool:
 def real(metric: dict[str, Any]) -> float | None:
     """What real images score, where that stands beside a score."""
     value = metric.get("real")
-    return value if isinstance(value, int | float) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def grid_caption(row: Row) -> str:

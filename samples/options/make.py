@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from genvision.evaluation.columns import sample_seconds
 from genvision.evaluation.numbers import written
 from genvision.evaluation.record import FILE_NAME, Record, read_record
-from genvision.evaluation.report import sample_seconds
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[1] / "docs" / "OPTIONS.md"
