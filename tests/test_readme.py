@@ -87,7 +87,10 @@ def test_a_comparison_has_its_grid(words, tmp_path):
     assert cells(read_grid(words[1]), tmp_path)
 
 
-@pytest.mark.parametrize("words", [words for words in COMMANDS if words[0] not in ("train", "compare")], ids=" ".join)
+ELSEWHERE = ("train", "compare", "study")  # studies run to their ends in test_studies_smoke
+
+
+@pytest.mark.parametrize("words", [words for words in COMMANDS if words[0] not in ELSEWHERE], ids=" ".join)
 def test_a_command_on_a_run_does_its_work(words, folder, monkeypatch):
     monkeypatch.chdir(folder)
     said = genvision(*words, *BUDGET.get(words[0], ()))
