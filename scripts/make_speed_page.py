@@ -32,6 +32,14 @@ Mixer of equal cost, the other beside itself in the usual number format and memo
 of which a round times two. `generate`: transformers' GPT-2 of equal layers, width and heads, with the better of its
 dynamic and static caches. PixelCNN: 15 layers of 128 channels; the others: 6 layers of width 192. Medians of""",
     ),
+    "score": (
+        "Scores",
+        """python benchmarks/score.py --rounds 1 --json benchmarks/score.json""",
+        """Inception's architecture with random weights, float32: two folders of 128 garments from PNG to the Fréchet
+distance, which comes within 2e-4 of torch-fidelity's; pytorch-fid 0.3.0 and clean-fid 0.1.35 resize in their own ways.
+The Fréchet term is of two full-rank sets of 4,096 x 2,048 features in float64, within 1e-11 of torch-fidelity 0.4.0 and
+of scipy 1.17.1. Rates of""",
+    ),
     "attention": (
         "Attention",
         """python benchmarks/attention.py --json benchmarks/attention.json""",
@@ -52,7 +60,9 @@ def page() -> str:
             for row in rows
         ]
         table = "\n".join(lines)
-        parts.append(f"## {title}\n\n```\n{command}\n```\n\n{note} {rows[0]['rounds']} rounds.\n\n{table}\n")
+        parts.append(
+            f"## {title}\n\n```\n{command}\n```\n\n{note} {rows[0]['rounds']} round{'s' * (rows[0]['rounds'] > 1)}.\n\n{table}\n"
+        )
     return "\n".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 from pathlib import Path
@@ -80,3 +81,13 @@ def test_the_speeds_in_the_readme_are_rows_of_that_page():
     lines = (ROOT / "README.md").read_text().split("## Speed")[1].split("\n## ")[0].splitlines()
     rows = [line for line in lines if line.startswith("| ")]
     assert len(rows) > 2 and set(rows) <= set((ROOT / "docs" / "SPEED.md").read_text().splitlines())
+
+
+@pytest.mark.parametrize("cell", ["diffusion-convnet", "autoregressive-convnet", "vae-mixer"])
+def test_the_best_cells_at_ten_thousand_images_are_those_of_the_readme(cell):
+    told = json.loads((BOARD / "ten_thousand" / f"{cell}-seed0.json").read_text())
+    found = told["metrics"]["frechet"]
+    assert told["protocol"]["num_images"] == told["protocol"]["reference"]["num_images"] == 10_000
+    low, high = found["interval"]
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert f"{found['value']:.1f} ({low:.1f} to {high:.1f}" in text
