@@ -60,9 +60,8 @@ def page() -> str:
             for row in rows
         ]
         table = "\n".join(lines)
-        parts.append(
-            f"## {title}\n\n```\n{command}\n```\n\n{note} {rows[0]['rounds']} round{'s' * (rows[0]['rounds'] > 1)}.\n\n{table}\n"
-        )
+        rounds = f"{rows[0]['rounds']} round{'s' if rows[0]['rounds'] > 1 else ''}"
+        parts.append(f"## {title}\n\n```\n{command}\n```\n\n{note} {rounds}.\n\n{table}\n")
     return "\n".join(parts)
 
 
