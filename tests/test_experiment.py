@@ -134,6 +134,7 @@ def test_every_cell_goes_from_configuration_to_leaderboard_row(pictures, tmp_pat
         "index.html",
         "leaderboard.json",
         "leaderboard.csv",
+        "leaderboard-seeds.csv",
         "leaderboard.md",
     }
     assert folder.name in (board / "index.html").read_text()
