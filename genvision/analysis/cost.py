@@ -91,6 +91,7 @@ def draw(table: Rows, figure: Figure) -> None:
         ax.minorticks_off()
         ax.legend()
     sides = sorted({row["length"] for row in select(table, "size")})
+    size.set(yscale="linear", ylim=(0, None))
     size.set_xticks(sides, [f"{length:,}" for length in sides])
 
 
