@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from genvision import commands
-from genvision.errors import ConfigError, GenvisionError, one_line
+from genvision.errors import ConfigError, GenvisionError, SignalError, one_line
+from genvision.interruption import Signals
 
 EXIT_OUT_OF_MEMORY = 7
-EXIT_INTERRUPTED = 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,13 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_intermixed_args(arguments[1:])  # options may stand between key=value words
     parsed.typed = shlex.join(["genvision", *arguments])
     try:
-        parsed.run(parsed)
+        with Signals().caught():
+            parsed.run(parsed)
         return 0
+    except (SignalError, KeyboardInterrupt) as error:  # the latter by a second Control-C
+        remedy = "; go on with --resume" if arguments[0] == "train" else ""
+        return _fail(f"{str(error) or 'interrupted'}{remedy}", SignalError.exit_code, parsed.debug)
     except GenvisionError as error:
         return _fail(str(error), error.exit_code, parsed.debug)
-    except KeyboardInterrupt:
-        remedy = "; go on with --resume" if arguments[0] == "train" else ""
-        return _fail(f"interrupted{remedy}", EXIT_INTERRUPTED, parsed.debug)
     except (MemoryError, RuntimeError) as error:
         on_accelerator, on_cpu = type(error).__name__ == "OutOfMemoryError", "DefaultCPUAllocator" in str(error)
         if not (isinstance(error, MemoryError) or on_accelerator or on_cpu):

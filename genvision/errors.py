@@ -42,6 +42,16 @@ class StorageError(GenvisionError):
     exit_code = 6
 
 
+class SignalError(GenvisionError):
+    """A signal ended the command; `signal` is its name."""
+
+    exit_code = 143
+
+    def __init__(self, signal: str) -> None:
+        super().__init__(f"interrupted by {signal}")
+        self.signal = signal
+
+
 def one_line(message: str) -> str:
     """What stderr says of an error."""
     return f"genvision: error: {' '.join(message.split())}"

@@ -13,14 +13,15 @@ from genvision.build import build
 from genvision.codecs import fit_codec
 from genvision.config.schema import Config
 from genvision.data import Batches, ImageSet
-from genvision.errors import NonFiniteError
+from genvision.errors import SignalError
 from genvision.evaluation.extractors import require_extractor
 from genvision.evaluation.leaderboard import build as build_leaderboard
 from genvision.evaluation.likelihood import QUICK, bits_per_dim
 from genvision.evaluation.record import write_record
 from genvision.families.base import Family
 from genvision.initialise import initialise
-from genvision.outcome import Outcome, make_record, summary
+from genvision.interruption import Signals, follow_launcher
+from genvision.outcome import Outcome, ending, make_record, summary
 from genvision.pipelines import ImageGenerationPipeline
 from genvision.run_folder import RunFolder, agreed, resume_hash
 from genvision.run_samples import RunSamples
@@ -28,7 +29,7 @@ from genvision.scoring import Training, check_training, reference_set, sampling_
 from genvision.storage import write_text
 from genvision.training import checkpoint
 from genvision.training.budget import frozen
-from genvision.training.launch import device_name, header, make_accelerator
+from genvision.training.launch import anywhere, device_name, header, make_accelerator
 from genvision.training.loop import local_windows, train
 from genvision.training.metrics import MetricsLog, require_tensorboard
 from genvision.training.progress import Progress
@@ -43,6 +44,7 @@ def run(config: Config, *, resume: str | None = None, command: str = "") -> RunF
     resume   None for a new run; "auto" or a path as on the command line
     command  what the user typed, for the record
     """
+    follow_launcher()
     accelerator = make_accelerator(config)
     folder, config = agreed(lambda: run_folder.resumed(config, resume))
     if folder and folder.state() == "finished":
@@ -50,8 +52,9 @@ def run(config: Config, *, resume: str | None = None, command: str = "") -> RunF
         return folder
     experiment = Experiment(config, accelerator, command, folder, resume)
     try:
-        experiment.train()
-        experiment.finish()
+        with Signals().caught() as signals:
+            experiment.train(signals)
+            experiment.finish()
     except BaseException as error:
         experiment.record_failure(error)
         raise
@@ -103,23 +106,32 @@ class Experiment:
         """The averaged weights: what is validated, drawn, exported and scored."""
         return self.state.ema.module
 
-    def train(self) -> None:
-        """Train to the end of the budget, and watch."""
+    def train(self, signals: Signals) -> None:
+        """Train to the end of the budget, and watch. A signal ends it between two steps, with a checkpoint."""
         self._say(header(self.accelerator))
         self._say(f"{self.folder.path}: {'resuming' if self.state.step else 'starting'} at step {self.state.step}")
         with self._metrics_log() as log, Progress(self.state.total_steps, self.state.step, enabled=self.main) as bar:
-            for report in train(self.state, self.batches, self.config, self.accelerator):
-                bar.update(report, self.state.total_steps)
-                self._freeze_budget()
-                self._watch(report, log)
+            try:
+                with signals.deferred():
+                    for report in train(self.state, self.batches, self.config, self.accelerator):
+                        bar.update(report, self.state.total_steps)
+                        self._freeze_budget()
+                        ends = anywhere(signals.received is not None, self.accelerator)
+                        with signals.at_once(alone=self.accelerator.num_processes == 1):
+                            self._watch(report, log, ends)
+                        if ends:
+                            raise SignalError(signals.received or "a signal to another process")
+            except SignalError:
+                self._save()
+                raise
 
-    def _watch(self, report: StepReport, log: MetricsLog | None) -> None:
-        """What the configuration asks for after this step."""
+    def _watch(self, report: StepReport, log: MetricsLog | None, ends: bool) -> None:
+        """What the configuration asks for after this step; only what is quick where the run `ends` here."""
         config, step = self.config, report.step
         last = step == self.state.total_steps
 
-        def due(every: int) -> bool:
-            return every > 0 and step % every == 0
+        def due(every: int, quick: bool = False) -> bool:
+            return every > 0 and step % every == 0 and (quick or not ends)
 
         numbers: dict[str, float] = {}
         if self.held_out and (due(config.train.validate_every_steps) or last):
@@ -127,14 +139,17 @@ class Experiment:
         if self.reference and due(config.score.every_steps) and not last:
             scored = self.samples.score(self.samples.draw(config.score.num_images).images)
             numbers |= {key: metric["value"] for key, metric in scored.metrics.items()}
-        if log and (due(config.log.every_steps) or numbers or last):
+        if log and (due(config.log.every_steps, quick=True) or numbers or last):
             log.write(report.record() | numbers)
         if due(config.log.grid_every_steps) and not last:
             self.samples.write_grid(self.samples.draw(config.log.grid_images).images, f"step_{step:07d}.png")
-        if due(config.train.save_every_steps) or last:
-            keep = config.train.keep_checkpoints
-            checkpoint.save(self.state, self.folder.checkpoints, resume_hash(config), keep)
+        if due(config.train.save_every_steps) or last:  # one that ends is saved by whoever ends it
+            self._save()
             self._status("running")
+
+    def _save(self) -> None:
+        keep = self.config.train.keep_checkpoints
+        checkpoint.save(self.state, self.folder.checkpoints, resume_hash(self.config), keep)
 
     def finish(self) -> None:
         """Export, draw, score, record, rebuild the leaderboard, and say where everything is."""
@@ -171,11 +186,9 @@ class Experiment:
         """Keep a run that ended early on the leaderboard, with its reason; an interrupted one can be resumed."""
         if not self.main:
             return
-        interrupted = isinstance(error, KeyboardInterrupt)
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        state = "interrupted" if interrupted else "diverged" if isinstance(error, NonFiniteError) else "failed"
+        state, reason = ending(error)
         self._status(state, reason=reason)
-        if not interrupted:
+        if state not in ("interrupted", "preempted"):
             write_record(self._record(state, Outcome(), reason=reason), self.folder.result)
 
     def _make_state(self, found: Path | None) -> TrainState:

@@ -16,6 +16,7 @@ from genvision import __version__
 from genvision.build import cost
 from genvision.config import config_hash
 from genvision.config.schema import Config
+from genvision.errors import NonFiniteError, SignalError
 from genvision.evaluation.record import Record, build_record
 from genvision.families.base import Family
 from genvision.run_folder import RunFolder
@@ -37,6 +38,16 @@ class Outcome:
     sampled_images: int | None = None
     bits_per_dim: dict[str, Any] | None = None
     validation: dict[str, float] = field(default_factory=dict)
+
+
+def ending(error: BaseException) -> tuple[str, str]:
+    """What status.json says of a run that ended by this error: its state and the reason, one line."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, SignalError) and error.signal != "SIGINT":
+        return "preempted", reason
+    if isinstance(error, SignalError | KeyboardInterrupt):
+        return "interrupted", reason
+    return "diverged" if isinstance(error, NonFiniteError) else "failed", reason
 
 
 def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: Any) -> Record:

@@ -72,7 +72,8 @@ class RunFolder:
         return load_config(self.config, overrides or [])
 
     def write_status(self, state: str, **details: Any) -> None:
-        """status.json: state (running, finished, failed, diverged, interrupted), step, total_steps, reason."""
+        """status.json: step, total_steps, reason, and the state: running, finished, failed, diverged, interrupted (by
+        Control-C) or preempted (by another signal)."""
         status = {"state": state, **details}
         write_text(self.path / "status.json", json.dumps(status, indent=2) + "\n")
 

@@ -65,8 +65,8 @@ def interrupt_after(monkeypatch, step):
     """Control-C once `step` steps have been made and watched."""
     watch = Experiment._watch
 
-    def watched(self, report, log):
-        watch(self, report, log)
+    def watched(self, report, *rest):
+        watch(self, report, *rest)
         if report.step == step:
             raise KeyboardInterrupt
 

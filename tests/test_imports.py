@@ -18,7 +18,7 @@ from genvision.data.named import NAMED
 PACKAGE = Path(genvision.__file__).parent
 COMMANDS = ("dry_run", "score_command", "sample_command", "match_command")
 LAYERS = {
-    0: ("spec", "errors", "storage", "config"),
+    0: ("spec", "errors", "storage", "interruption", "config"),
     1: ("layers", "probability"),
     2: ("trunks",),
     3: ("networks",),
@@ -128,7 +128,7 @@ def test_what_answers_a_typo_imports_nothing_heavy_at_its_top(file):
     top = ast.Module([node for node in ast.parse((PACKAGE / file).read_text()).body], [])
     statements = [node for node in top.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     names = imports(ast.unparse(ast.Module(statements, [])))
-    light = ("genvision.errors", "genvision.spec", "genvision.commands") + (
+    light = ("genvision.errors", "genvision.spec", "genvision.interruption", "genvision.commands") + (
         ("genvision.config",) if file.startswith("config/") else ()
     )
     heavy = {"torch", "torchvision", "numpy", "diffusers", "accelerate", "timm", "matplotlib", "PIL"}

@@ -61,6 +61,13 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def anywhere(here: bool, accelerator: Accelerator) -> bool:
+    """Whether something is so in any process: a collective call, with one answer for all."""
+    if here:
+        accelerator.set_trigger()
+    return accelerator.check_trigger()
+
+
 def header(accelerator: Accelerator) -> str:
     """One line for the top of a run: device, processes, threads, precision, torch."""
     processes = accelerator.num_processes
