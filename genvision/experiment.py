@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -50,14 +50,19 @@ def run(config: Config, *, resume: str | None = None, command: str = "") -> RunF
     if folder and folder.state() == "finished":
         accelerator.print(f"{folder.path} is finished already; nothing to do")
         return folder
-    experiment = Experiment(config, accelerator, command, folder, resume)
-    try:
-        with Signals().caught() as signals:
-            experiment.train(signals)
-            experiment.finish()
-    except BaseException as error:
-        experiment.record_failure(error)
-        raise
+    with ExitStack() as stack:
+        if folder:
+            stack.enter_context(run_folder.held(folder))
+        experiment = Experiment(config, accelerator, command, folder, resume)
+        if not folder:
+            stack.enter_context(run_folder.held(experiment.folder))
+        try:
+            with Signals().caught() as signals:
+                experiment.train(signals)
+                experiment.finish()
+        except BaseException as error:
+            experiment.record_failure(error)
+            raise
     return experiment.folder
 
 
@@ -167,9 +172,9 @@ class Experiment:
             outcome.bits_per_dim = bits_per_dim(self.family, self.test_set, progress=True) if self.test_set else None
             outcome.validation = self.validate(self.held_out) if self.held_out else {}
             write_record(self._record("finished", outcome), self.folder.result)
-            self._status("finished")
             runs = self.folder.path.parent  # not run.dir: a run may be gone on with from another working folder
             page = build_leaderboard(runs, runs / "leaderboard")
+            self._status("finished")  # last: a run that is killed before does all of this again
             self._say(summary(self.folder, config, self.family, outcome, page))
         self.accelerator.wait_for_everyone()
 

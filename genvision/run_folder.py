@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -18,7 +19,7 @@ from genvision.config import config_hash, load_config, to_yaml
 from genvision.config.ranges import leaves
 from genvision.config.schema import Config, SampleConfig, ScoreConfig
 from genvision.errors import ConfigError, GenvisionError, RunError, StorageError
-from genvision.storage import write_text
+from genvision.storage import alone, write_text
 
 T = TypeVar("T")
 
@@ -175,6 +176,14 @@ def _first_difference(ours: Config, theirs: Config) -> tuple[str, Any, Any]:
         for config in (ours, theirs)
     )
     return next((key, mine.get(key), other.get(key)) for key in mine | other if mine.get(key) != other.get(key))
+
+
+@contextmanager
+def held(folder: RunFolder) -> Iterator[None]:
+    """No other process trains in this folder meanwhile. Raises ConfigError, on all processes, where one does."""
+    with ExitStack() as stack:
+        agreed(lambda: stack.enter_context(alone(folder.path)))
+        yield
 
 
 def agreed(decide: Callable[[], T]) -> T:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from genvision.errors import StorageError
+from genvision.errors import ConfigError, StorageError
+from genvision.faults import point
 
 
 @contextmanager
@@ -23,10 +24,12 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
+            point("temporary written")
             if temporary.is_file():
                 with temporary.open("rb") as written:
                     os.fsync(written.fileno())
             os.replace(temporary, path)
+            point("target replaced")
         finally:
             if temporary.is_dir():
                 shutil.rmtree(temporary)
@@ -43,15 +46,49 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
     The lock is on the folder itself: it ends with its process and leaves nothing behind. A file system that cannot lock
     lets everybody in. Raises StorageError where the folder cannot be made.
     """
+    with _opened(folder) as handle:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Have a folder to oneself, and free it of what writers that were killed have left below it.
+
+    The lock is that of `one_at_a_time`, but nobody waits: raises ConfigError where another process holds it.
+    """
+    with _opened(folder) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"{folder} is in use by another process; let that one end, or set another run.name"
+            ) from error
+        except OSError:  # a file system without locks
+            pass
+        sweep(folder, ".*.tmp", ".tmp-*")
+        yield
+
+
+def sweep(folder: Path, *patterns: str) -> None:
+    """Remove files and folders of these names below a folder. Raises StorageError where they cannot be."""
+    try:
+        for left in [path for pattern in patterns for path in folder.rglob(pattern)]:
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot clear {folder}: {error.strerror}; mend its permissions") from error
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise StorageError(f"cannot write {folder}: {error.strerror}; choose another folder") from error
     try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        yield handle
     finally:
         os.close(handle)
 

@@ -43,6 +43,7 @@ from genvision.outcome import Outcome, git_state, summary
 from genvision.run_folder import RunFolder
 from genvision.scoring import Scored
 from genvision.spec import Batch, Draw
+from genvision.storage import alone
 
 SCORED = ("score.num_images=40", "score.extractor=efficientnet-lite0")
 EVALUATIONS = {
@@ -341,6 +342,18 @@ def test_a_run_is_not_gone_on_with_under_another_configuration(stopped, pictures
     ):
         assert said.code == 2 and said.error.startswith(message) and "config.yaml has " in said.error
     assert tree(stopped.path) == before
+
+
+def test_two_processes_do_not_train_in_one_folder(stopped):
+    with alone(stopped.path):
+        before = tree(stopped.path)
+        said = genvision("train", "--resume", stopped.path)
+        assert said.code == 2 and said.error.startswith(f"{stopped.path} is in use by another process")
+        assert tree(stopped.path) == before
+    (stopped.path / ".result.json.77.tmp").write_text("left by one that was killed")
+    (stopped.checkpoints / ".tmp-step-000000006-77").mkdir()
+    said = genvision("train", "--resume", stopped.path)
+    assert said.code == 0 and not [path for path in stopped.path.rglob("*") if ".tmp" in path.name]
 
 
 def test_a_resumed_run_may_be_longer_and_sample_otherwise(stopped):

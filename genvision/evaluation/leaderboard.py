@@ -18,7 +18,7 @@ from genvision.evaluation import page, report
 from genvision.evaluation.draws import draws
 from genvision.evaluation.record import FILE_NAME, Record, read_record
 from genvision.evaluation.seeds import over_sampling_seeds, over_training_seeds
-from genvision.storage import one_at_a_time, write_text
+from genvision.storage import one_at_a_time, sweep, write_text
 
 SCHEMA = 1
 
@@ -47,11 +47,16 @@ def build(runs: Path, out: Path) -> Path:
     with one_at_a_time(out):  # who builds last has read every record that was there when the one before wrote
         rows, quarantined = _scan(runs)
         board = rank(rows, quarantined)
-        write_text(out / "leaderboard.json", json.dumps(board, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-        write_text(out / "leaderboard.csv", report.csv_text(board))
-        write_text(out / "leaderboard-seeds.csv", report.training_seeds_csv(board))
-        write_text(out / "leaderboard.md", report.markdown(board))
-        write_text(out / "index.html", page.html(board, runs))
+        texts = {
+            "leaderboard.json": json.dumps(board, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+            "leaderboard.csv": report.csv_text(board),
+            "leaderboard-seeds.csv": report.training_seeds_csv(board),
+            "leaderboard.md": report.markdown(board),
+            "index.html": page.html(board, runs),
+        }
+        sweep(out, *(f".{name}.*.tmp" for name in texts))  # of builders that were killed
+        for name, text in texts.items():
+            write_text(out / name, text)
     return out / "index.html"
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from genvision.errors import RunError, StorageError
+from genvision.faults import point
 
 MANIFEST = "MANIFEST.json"
 FORMAT = 1
@@ -32,13 +33,18 @@ def commit(target: Path, files: Iterable[tuple[str, bytes]]) -> Path:
         for leftover in root.glob(f"{TEMPORARY}*"):
             shutil.rmtree(leftover)
         beside.mkdir()
+        point("folder made")
         manifest = {name: write_file(beside / name, content) for name, content in files}
         write_file(beside / MANIFEST, json.dumps({"format": FORMAT, "files": manifest}, indent=1).encode())
         flush_folder(beside)
+        point("folder flushed")
         if target.exists():
             os.rename(target, beside.with_name(beside.name + "-replaced"))
+            point("damaged one set aside")
         os.rename(beside, target)
+        point("folder committed")
         flush_folder(root)
+        point("parent flushed")
         shutil.rmtree(beside.with_name(beside.name + "-replaced"), ignore_errors=True)
     except OSError as fault:
         shutil.rmtree(beside, ignore_errors=True)
@@ -49,9 +55,15 @@ def commit(target: Path, files: Iterable[tuple[str, bytes]]) -> Path:
 def write_file(path: Path, content: bytes) -> dict[str, int | str]:
     """Writes and flushes a new file; its line of the manifest."""
     with path.open("xb") as file:
-        file.write(content)
+        half = len(content) // 2
+        file.write(memoryview(content)[:half])
         file.flush()
+        point("half a file written")
+        file.write(memoryview(content)[half:])
+        file.flush()
+        point("file written")
         os.fsync(file.fileno())
+        point("file flushed")
     return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
@@ -69,7 +81,9 @@ def discard(folder: Path) -> None:
     beside = folder.with_name(f"{TEMPORARY}{folder.name}-{os.getpid()}-discarded")
     try:
         os.rename(folder, beside)
+        point("old folder set aside")
         shutil.rmtree(beside)
+        point("old folder removed")
     except OSError as fault:
         raise storage_error(folder, fault) from fault
 
