@@ -35,8 +35,7 @@ def replacing(path: Path) -> Iterator[Path]:
                 shutil.rmtree(temporary)
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        why = error.strerror or error
-        raise StorageError(f"cannot write {path}: {why}; free space or choose another folder") from error
+        raise storage_error(path, error) from error
 
 
 @contextmanager
@@ -86,11 +85,22 @@ def _opened(folder: Path) -> Iterator[int]:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise StorageError(f"cannot write {folder}: {error.strerror}; choose another folder") from error
+        raise storage_error(folder, error) from error
     try:
         yield handle
     finally:
         os.close(handle)
+
+
+def storage_error(path: Path, fault: OSError, needed: int = 0) -> StorageError:
+    """One line: what could not be written, why, how many bytes it needed and how many are free, what to do."""
+    place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    room = f"{shutil.disk_usage(place).free / 2**20:.1f} MiB free"
+    room = f"{needed / 2**20:.1f} MiB needed, {room}" if needed else room
+    return StorageError(
+        f"cannot write {path}: {fault.strerror or fault} ({room}); free some space, mend the permissions or choose "
+        "another folder"
+    )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """Kill and go on: one process that forks a run for every point of writing, so that a kill costs a tenth of a second.
 
 python killing.py FOLDER WRITER   the toy family, exhaustively: prints {"points": [..], "straight": .., "ends": [..]}
-python killing.py FOLDER run PICTURES EVERY WORDS..   `genvision train`, at every EVERY-th point
+python killing.py FOLDER kill|full PICTURES EVERY WORDS..   `genvision train`, at every EVERY-th point
 
 WRITER is `genvision`, or one of the two writers that people write first, which must fail where it does not.
 """
@@ -9,6 +9,7 @@ WRITER is `genvision`, or one of the two writers that people write first, which 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -23,7 +24,7 @@ from accelerate import Accelerator
 from runs import TINY, tree
 from test_training_toy import ToyBatches, fingerprint, toy_config, toy_state
 
-from genvision import cli, faults
+from genvision import cli, experiment, faults  # noqa: F401  (what a run imports late, before any fork)
 from genvision.storage import alone
 from genvision.training import checkpoint
 from genvision.training.loop import train
@@ -165,25 +166,29 @@ def toy(root: Path, name: str) -> dict:
     return {"points": straight["points"], "straight": straight["fingerprint"], "ends": ends}
 
 
-def command(root: Path, pictures: str, every: int, words: list[str]) -> dict:
-    """`genvision train --resume auto`, killed at every `every`-th point of whatever it writes, and given again."""
+def command(root: Path, fault: str, pictures: str, every: int, words: list[str]) -> dict:
+    """`genvision train --resume auto` with a fault at every `every`-th point of what it writes, and given again."""
 
     def run(name: str) -> dict:
-        with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+        said = io.StringIO()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
             arguments = [f"data=folder:{pictures}", *TINY, *words, f"run.dir={root / name}", "run.name=run"]
             code = cli.main(["train", *arguments, "--resume", "auto"])
         folder = root / name / "run"
-        status = json.loads((folder / "status.json").read_text())["state"]
+        file = folder / "status.json"
+        status = json.loads(file.read_text())["state"] if file.exists() else None
         left = sorted(path.name for path in (root / name).rglob("*") if ".tmp" in path.name)
         end = tree(folder / "model") | tree(folder / "samples")
-        return {"code": code, "status": status, "left": left, "end": end, "points": faults.reached}
+        error = said.getvalue().rpartition("genvision: error: ")[2] if code else ""
+        return {"code": code, "error": error, "status": status, "left": left, "end": end, "points": faults.reached}
 
     _, straight = forked(lambda: run("straight"), "count")
     ends = []
     for k in range(1, len(straight["points"]) + 1, every):
-        code, _ = forked(lambda: run(f"killed-{k}"), f"kill:{k}")  # noqa: B023
+        code, failed = forked(lambda: run(f"killed-{k}"), f"{fault}:{k}")  # noqa: B023
+        kept = tree(root / f"killed-{k}" / "run" / "checkpoints")
         _, end = forked(lambda: run(f"killed-{k}"))  # noqa: B023
-        ends.append({"point": k, "killed": code == -signal.SIGKILL, **(end or {})})
+        ends.append({"point": k, "killed": code == -signal.SIGKILL, "failed": failed, "kept": kept, **(end or {})})
         shutil.rmtree(root / f"killed-{k}")
     return {"points": straight.pop("points"), "straight": straight, "ends": ends}
 
@@ -191,5 +196,5 @@ def command(root: Path, pictures: str, every: int, words: list[str]) -> dict:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     place, kind, *rest = sys.argv[1:]
-    told = command(Path(place), rest[0], int(rest[1]), rest[2:]) if kind == "run" else toy(Path(place), kind)
+    told = toy(Path(place), kind) if kind in WRITERS else command(Path(place), kind, rest[0], int(rest[1]), rest[2:])
     print(json.dumps(told))

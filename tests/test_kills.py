@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,13 +42,28 @@ def test_writers_that_lose_a_run_are_found_out(tmp_path, writer):
     assert all(end["killed"] for end in told["ends"]) and not all(fates)
 
 
-@pytest.mark.parametrize(
-    ("family", "every"), [("vae", 17), *(pytest.param(family, 1, marks=pytest.mark.slow) for family in FAMILIES)]
-)
+RUNS = [("vae", 16), *(pytest.param(family, 1, marks=pytest.mark.slow) for family in FAMILIES)]
+
+
+@pytest.mark.parametrize(("family", "every"), RUNS)
 @pytest.mark.timeout(1200)
 def test_a_kill_at_any_point_of_a_run(pictures, tmp_path, family, every):
-    told = kills(tmp_path, "run", pictures, every, f"family={family}", "backbone=vit", "log.grid_every_steps=3")
+    told = kills(tmp_path, "kill", pictures, every, f"family={family}", "backbone=vit", "log.grid_every_steps=3")
     assert told["straight"]["code"] == 0 and len(told["ends"]) == -(-len(told["points"]) // every) >= 5
     for end in told["ends"]:
         name = told["points"][end.pop("point") - 1]
-        assert end == {"killed": True, "points": [], **told["straight"]}, name
+        assert end.pop("killed") and end.pop("kept") is not None and end.pop("failed") is None
+        assert end == {"points": [], **told["straight"]}, name
+
+
+@pytest.mark.parametrize(("family", "every"), RUNS)
+@pytest.mark.timeout(1200)
+def test_a_full_disk_at_any_point_of_a_run(pictures, tmp_path, family, every):
+    """One line that says where and how much room there is, exit code 6; with room again, the same bits."""
+    told = kills(tmp_path, "full", pictures, every, f"family={family}", "backbone=vit", "log.grid_every_steps=3")
+    for end in told["ends"]:
+        name, failed = told["points"][end.pop("point") - 1], end.pop("failed")
+        assert not end.pop("killed") and failed["code"] == 6 and failed["status"] in (None, "failed"), name
+        assert re.fullmatch(r"cannot write .*: No space left on device \(.* MiB free\).*\n", failed["error"])
+        assert failed["left"] == [] and not [file for file in end.pop("kept") if ".tmp" in file], name
+        assert end == {"points": [], **told["straight"]}, name

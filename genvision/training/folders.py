@@ -13,8 +13,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from genvision.errors import RunError, StorageError
+from genvision.errors import RunError
 from genvision.faults import point
+from genvision.storage import storage_error
 
 MANIFEST = "MANIFEST.json"
 FORMAT = 1
@@ -27,6 +28,7 @@ def commit(target: Path, files: Iterable[tuple[str, bytes]]) -> Path:
     Leftovers of earlier crashes beside it are removed first. File modes follow the umask. Raises StorageError (disk
     full, permission, I/O) after removing what it had written.
     """
+    needed = 0
     root, beside = target.parent, target.parent / f"{TEMPORARY}{target.name}-{os.getpid()}"
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -34,7 +36,10 @@ def commit(target: Path, files: Iterable[tuple[str, bytes]]) -> Path:
             shutil.rmtree(leftover)
         beside.mkdir()
         point("folder made")
-        manifest = {name: write_file(beside / name, content) for name, content in files}
+        manifest = {}
+        for name, content in files:
+            needed = len(content)
+            manifest[name] = write_file(beside / name, content)
         write_file(beside / MANIFEST, json.dumps({"format": FORMAT, "files": manifest}, indent=1).encode())
         flush_folder(beside)
         point("folder flushed")
@@ -48,7 +53,7 @@ def commit(target: Path, files: Iterable[tuple[str, bytes]]) -> Path:
         shutil.rmtree(beside.with_name(beside.name + "-replaced"), ignore_errors=True)
     except OSError as fault:
         shutil.rmtree(beside, ignore_errors=True)
-        raise storage_error(target, fault) from fault
+        raise storage_error(target, fault, needed) from fault
     return target
 
 
@@ -109,13 +114,3 @@ def verify(folder: Path, names: Iterable[str]) -> None:
         raise RunError(f"{folder}: damaged ({Path(fault.filename or folder).name}: {fault.strerror})") from fault
     except (ValueError, RecursionError) as fault:
         raise RunError(f"{folder}: damaged ({MANIFEST} cannot be read)") from fault
-
-
-def storage_error(path: Path, fault: OSError) -> StorageError:
-    """One line: what could not be written, why, how much room there is, what to do."""
-    place = next(parent for parent in (path, *path.parents) if parent.exists())
-    free = shutil.disk_usage(place).free / 2**20
-    return StorageError(
-        f"{path}: cannot be written: {fault.strerror or fault} ({free:.0f} MiB free); free some space or mend the "
-        "permissions, then go on with --resume auto"
-    )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from genvision.errors import ConfigError
-from genvision.training.folders import storage_error
+from genvision.storage import storage_error, write_text
 
 
 class MetricsLog:
@@ -62,9 +61,7 @@ class MetricsLog:
 def _keep_until(path: Path, step: int) -> None:
     """Drops lines of later steps, and a last line that a crash cut short."""
     kept = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if _step_of(line) <= step]
-    beside = path.with_name(f".tmp-{path.name}")
-    beside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    os.replace(beside, path)
+    write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def _step_of(line: str) -> float:
