@@ -113,8 +113,10 @@ class Experiment:
 
     def train(self, signals: Signals) -> None:
         """Train to the end of the budget, and watch. A signal ends it between two steps, with a checkpoint."""
-        self._say(header(self.accelerator))
-        self._say(f"{self.folder.path}: {'resuming' if self.state.step else 'starting'} at step {self.state.step}")
+        self.accelerator.print(header(self.accelerator))
+        self.accelerator.print(
+            f"{self.folder.path}: {'resuming' if self.state.step else 'starting'} at step {self.state.step}"
+        )
         with self._metrics_log() as log, Progress(self.state.total_steps, self.state.step, enabled=self.main) as bar:
             try:
                 with signals.deferred():
@@ -175,7 +177,7 @@ class Experiment:
             runs = self.folder.path.parent  # not run.dir: a run may be gone on with from another working folder
             page = build_leaderboard(runs, runs / "leaderboard")
             self._status("finished")  # last: a run that is killed before does all of this again
-            self._say(summary(self.folder, config, self.family, outcome, page))
+            self.accelerator.print(summary(self.folder, config, self.family, outcome, page))
         self.accelerator.wait_for_everyone()
 
     def validate(self, held_out: ImageSet) -> dict[str, float]:
@@ -201,8 +203,8 @@ class Experiment:
         config = self.config
         family = build(config, self.train_set.spec, self.codec)
         if config.train.init_from and not found:
-            self._say(f"{config.train.init_from}: {initialise(family, config.train.init_from)}")
-        state = make_state(family, config, self.accelerator)
+            self.accelerator.print(f"{config.train.init_from}: {initialise(family, config.train.init_from)}")
+        state = make_state(family, config, self.accelerator, self.train_set.fingerprint)
         if found:
             checkpoint.load(state, found, resume_hash(config))
         return state
@@ -248,6 +250,3 @@ class Experiment:
 
     def _status(self, state: str, **details: object) -> None:
         self.folder.write_status(state, step=self.state.step, total_steps=self.state.total_steps, **details)
-
-    def _say(self, text: str) -> None:
-        self.accelerator.print(text)

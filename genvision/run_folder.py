@@ -147,15 +147,18 @@ def resumed(config: Config, resume: str | None) -> tuple[RunFolder | None, Confi
 def resume_hash(config: Config) -> str:
     """What a checkpoint must share with the run that loads it.
 
-    Everything but the budget, the sampling, the score, and switches that save memory or time at the same numbers.
+    Everything but the budget, the sampling, the score, what is watched and kept on the way, where the images lie (they
+    are known by their pixels), and switches that save memory or time at the same numbers.
     """
     return config_hash(_what_trains(config))
 
 
 def _what_trains(config: Config) -> Config:
-    free = {"steps": None, "images": None, "minutes": None, "init_from": None}
-    train = dataclasses.replace(config.train, **free, gradient_checkpointing=False, compile=False)
-    return dataclasses.replace(config, train=train, sample=SampleConfig(), score=ScoreConfig())
+    free = ("steps", "images", "minutes", "init_from", "gradient_checkpointing", "compile", "save_every_steps")
+    free += ("keep_checkpoints", "validate_every_steps", "validation_images")
+    train = dataclasses.replace(config.train, **dict.fromkeys(free))
+    data = dataclasses.replace(config.data, path=None, root=None, download=False)
+    return dataclasses.replace(config, train=train, data=data, sample=SampleConfig(), score=ScoreConfig())
 
 
 def _recorded(config: Config, folder: RunFolder) -> Config:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from safetensors.torch import load_file
 
 from genvision import build, data, load, run_samples
 from genvision.config import config_hash, load_config
+from genvision.config.ranges import leaves
 from genvision.errors import StorageError
 from genvision.evaluation.leaderboard import collect
 from genvision.evaluation.protocol import build_protocol
@@ -40,7 +42,7 @@ from genvision.experiment import Experiment
 from genvision.families import Diffusion
 from genvision.initialise import initialise, resize_positions
 from genvision.outcome import Outcome, git_state, summary
-from genvision.run_folder import RunFolder
+from genvision.run_folder import RunFolder, resume_hash
 from genvision.scoring import Scored
 from genvision.spec import Batch, Draw
 from genvision.storage import alone
@@ -354,6 +356,54 @@ def test_two_processes_do_not_train_in_one_folder(stopped):
     (stopped.checkpoints / ".tmp-step-000000006-77").mkdir()
     said = genvision("train", "--resume", stopped.path)
     assert said.code == 0 and not [path for path in stopped.path.rglob("*") if ".tmp" in path.name]
+
+
+def test_a_run_is_not_gone_on_with_on_other_images(stopped, pictures, tmp_path):
+    """They may lie elsewhere, but not differ in one pixel."""
+    moved = shutil.copytree(pictures, tmp_path / "moved")
+    victim = next(path for path in sorted(moved.rglob("*.png")) if path.name != "00.png")
+    pixels = np.array(Image.open(victim))
+    pixels[0, 0] ^= 1
+    Image.fromarray(pixels).save(victim)
+    before = tree(stopped.path)
+    said = genvision("train", "--resume", stopped.path, f"data.path={moved}")
+    assert said.code == 3 and "the training images are no longer those" in said.error and tree(stopped.path) == before
+    shutil.copy(pictures / victim.relative_to(moved), victim)
+    assert genvision("train", "--resume", stopped.path, f"data.path={moved}").code == 0
+
+
+def test_what_is_watched_may_change_on_the_way(stopped, trained):
+    words = (
+        "train.save_every_steps=1",
+        "train.keep_checkpoints=5",
+        "train.validate_every_steps=2",
+        "log.every_steps=1",
+    )
+    assert genvision("train", "--resume", stopped.path, *words).code == 0
+    assert len(list(stopped.checkpoints.iterdir())) == 4 and tree(stopped.model) == tree(trained("diffusion").model)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_whatever_else_is_set_otherwise_is_another_run(family):
+    """Every key of the resolved configuration in turn."""
+    config = load_config(None, [f"family={family}", "backbone=vit", "data=mnist", *TINY])
+    free = re.compile(
+        r"(run|log|sample|score)\..*|data\.(path|root|download)|train\.(steps|images|minutes|init_from|compile|"
+        r"gradient_checkpointing|save_every_steps|keep_checkpoints|validate_every_steps|validation_images)"
+    )
+    found = {
+        key for key, _ in leaves(config) if resume_hash(set_otherwise(config, key.split("."))) == resume_hash(config)
+    }
+    assert found == {key for key, _ in leaves(config) if free.fullmatch(key)} and len(found) > 30
+
+
+def set_otherwise(section, names):
+    """A copy in which one setting has another value."""
+    name, *rest = names
+    if isinstance(section, dict):
+        return {**section, name: [section[name]]}
+    value = getattr(section, name)
+    return dataclasses.replace(section, **{name: set_otherwise(value, rest) if rest else [value]})
 
 
 def test_a_resumed_run_may_be_longer_and_sample_otherwise(stopped):

@@ -19,7 +19,7 @@ from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 from torch import Tensor
 
-from genvision.errors import ConfigError, RunError, StorageError
+from genvision.errors import ConfigError, DataError, RunError, StorageError
 from genvision.families.base import Family
 from genvision.training.folders import commit, discard, verify
 from genvision.training.state import TrainState
@@ -64,6 +64,7 @@ def load(state: TrainState, path: Path, config_hash: str) -> None:
     """Puts the checkpoint at `path` into `state`, or leaves it untouched and raises.
 
     RunError  damaged, or made by another model        ConfigError  made under another configuration
+    DataError  trained on other images
     `state.total_steps` is taken over only where this configuration leaves it open (a budget in minutes).
     """
     verify(path, FILES)
@@ -72,6 +73,11 @@ def load(state: TrainState, path: Path, config_hash: str) -> None:
         raise ConfigError(
             f"{path}: made under another configuration (hash {about['config_hash']}, this run's is {config_hash}); "
             "resume with the config.yaml beside it, or start a run of another run.name"
+        )
+    if about.get("dataset", state.dataset) != state.dataset:  # which the first checkpoints did not hold
+        raise DataError(
+            f"{path}: the training images are no longer those that it was trained on; restore them, or start a run of "
+            "another run.name"
         )
     model, ema, moments = (_read(path / name) for name in FILES[:3])
     check_module(state.family, model, str(path / FILES[0]))
@@ -170,6 +176,7 @@ def _contents(state: TrainState, config_hash: str) -> Iterator[tuple[str, bytes]
         "seconds": state.seconds,
         "grad_scaler": scaler.state_dict() if scaler is not None else None,
         "config_hash": config_hash,
+        "dataset": state.dataset,
         "world_size": PartialState().num_processes,
         "versions": {name: _version(name) for name in ("genvision", "torch")},
     }

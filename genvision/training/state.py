@@ -28,6 +28,7 @@ class TrainState:
     images_seen  examples seen over all processes
     seconds      spent in optimizer steps so far, earlier attempts included
     total_steps  when to stop; None until a budget in minutes has been measured
+    dataset      SHA-256 of the training images, with which alone a checkpoint can be gone on with
     """
 
     family: Family
@@ -38,9 +39,10 @@ class TrainState:
     images_seen: int = 0
     total_steps: int | None = None
     seconds: float = 0.0
+    dataset: str = ""
 
 
-def make_state(family: Family, config: Config, accelerator: Accelerator) -> TrainState:
+def make_state(family: Family, config: Config, accelerator: Accelerator, dataset: str = "") -> TrainState:
     """A state at step 0 around a built family, moved to the accelerator's device. Raises ConfigError for the budget."""
     total = total_steps(config.train)
     ema = Ema(family, config.ema.decay)  # copied first: preparing binds the family's own forward to it
@@ -48,7 +50,7 @@ def make_state(family: Family, config: Config, accelerator: Accelerator) -> Trai
     model, optimizer = accelerator.prepare(family, make_optimizer(family, config.train))
     ema.module.to(accelerator.device)
     ema.module.load_state_dict(family.state_dict())  # preparing gave every process the weights of the first
-    return TrainState(family, model, optimizer, ema, total_steps=total)
+    return TrainState(family, model, optimizer, ema, total_steps=total, dataset=dataset)
 
 
 def switch(family: Family, config: TrainConfig) -> None:
