@@ -200,8 +200,7 @@ class Experiment:
 
     def _make_state(self, found: Path | None) -> TrainState:
         """From the checkpoint that was found; else from train.init_from, or from scratch."""
-        config = self.config
-        family = build(config, self.train_set.spec, self.codec)
+        config, family = self.config, build(self.config, self.train_set.spec, self.codec)
         if config.train.init_from and not found:
             self.accelerator.print(f"{config.train.init_from}: {initialise(family, config.train.init_from)}")
         state = make_state(family, config, self.accelerator, self.train_set.fingerprint)

@@ -154,9 +154,10 @@ def resume_hash(config: Config) -> str:
 
 
 def _what_trains(config: Config) -> Config:
-    free = ("steps", "images", "minutes", "init_from", "gradient_checkpointing", "compile", "save_every_steps")
-    free += ("keep_checkpoints", "validate_every_steps", "validation_images")
-    train = dataclasses.replace(config.train, **dict.fromkeys(free))
+    train = dataclasses.replace(config.train, steps=None, images=None, minutes=None, init_from=None)
+    train = dataclasses.replace(train, gradient_checkpointing=False, compile=False)
+    train = dataclasses.replace(train, save_every_steps=0, keep_checkpoints=0, validate_every_steps=0)
+    train = dataclasses.replace(train, validation_images=0)
     data = dataclasses.replace(config.data, path=None, root=None, download=False)
     return dataclasses.replace(config, train=train, data=data, sample=SampleConfig(), score=ScoreConfig())
 
