@@ -11,16 +11,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from genvision import commands
-from genvision.errors import ConfigError, GenvisionError, SignalError, one_line
+from genvision.errors import ConfigError, GenvisionError, SignalError, is_of_a_peer, is_out_of_memory, one_line
 from genvision.interruption import Signals
 
 EXIT_OUT_OF_MEMORY = 7
+EXIT_PEER = 8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the process's exit code.
 
-    0 done, 2 config or usage, 3 data, 4 run or checkpoint, 5 non-finite, 6 disk, 7 out of memory, 143 interrupted.
+    0 done, 2 config or usage, 3 data, 4 run or checkpoint, 5 non-finite, 6 disk, 7 out of memory, 8 another
+    process, 143 interrupted.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] not in PARSERS:
@@ -40,11 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GenvisionError as error:
         return _fail(str(error), error.exit_code, parsed.debug)
     except (MemoryError, RuntimeError) as error:
-        on_accelerator, on_cpu = type(error).__name__ == "OutOfMemoryError", "DefaultCPUAllocator" in str(error)
-        if not (isinstance(error, MemoryError) or on_accelerator or on_cpu):
-            raise
-        remedy = "lower train.micro_batch_size (the batch stays as it is) or sample.chunk_size"
-        return _fail(f"out of memory: {remedy}", EXIT_OUT_OF_MEMORY, parsed.debug)
+        if is_out_of_memory(error):
+            remedy = "lower train.micro_batch_size (the batch stays as it is) or sample.chunk_size"
+            return _fail(f"out of memory: {remedy}", EXIT_OUT_OF_MEMORY, parsed.debug)
+        if is_of_a_peer(error):
+            return _fail("another process ended or hangs: see its error, or status.json", EXIT_PEER, parsed.debug)
+        raise
     except BrokenPipeError:  # `genvision ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

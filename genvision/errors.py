@@ -52,6 +52,17 @@ class SignalError(GenvisionError):
         self.signal = signal
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Of Python, of torch on an accelerator, or of torch on the CPU, which has no type of its own for it."""
+    on_accelerator, on_cpu = type(error).__name__ == "OutOfMemoryError", "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError) or on_accelerator or on_cpu
+
+
+def is_of_a_peer(error: Exception) -> bool:
+    """Of a collective call that another process took no part in: NCCL has a type for it, Gloo only its name."""
+    return type(error).__name__.startswith("Dist") or "gloo" in str(error).lower()
+
+
 def one_line(message: str) -> str:
     """What stderr says of an error."""
     return f"genvision: error: {' '.join(message.split())}"

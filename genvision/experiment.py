@@ -21,7 +21,7 @@ from genvision.evaluation.record import write_record
 from genvision.families.base import Family
 from genvision.initialise import initialise
 from genvision.interruption import Signals, follow_launcher
-from genvision.outcome import Outcome, ending, make_record, summary
+from genvision.outcome import PEER, Outcome, ending, make_record, summary
 from genvision.pipelines import ImageGenerationPipeline
 from genvision.run_folder import RunFolder, agreed, resume_hash
 from genvision.run_samples import RunSamples
@@ -134,8 +134,7 @@ class Experiment:
 
     def _watch(self, report: StepReport, log: MetricsLog | None, ends: bool) -> None:
         """What the configuration asks for after this step; only what is quick where the run `ends` here."""
-        config, step = self.config, report.step
-        last = step == self.state.total_steps
+        config, step, last = self.config, report.step, report.step == self.state.total_steps
 
         def due(every: int, quick: bool = False) -> bool:
             return every > 0 and step % every == 0 and (quick or not ends)
@@ -170,9 +169,10 @@ class Experiment:
         if config.score.num_images:
             outcome.scored = self.samples.score(drawn.images[: config.score.num_images], self._training())
             outcome.codec = self.samples.score_codec() if self.codec else None
+        # by every process alike: one that waited for another could run into the time-out of its collective call
+        outcome.bits_per_dim = bits_per_dim(self.family, self.test_set, progress=self.main) if self.test_set else None
+        outcome.validation = self.validate(self.held_out) if self.held_out else {}
         if self.main:
-            outcome.bits_per_dim = bits_per_dim(self.family, self.test_set, progress=True) if self.test_set else None
-            outcome.validation = self.validate(self.held_out) if self.held_out else {}
             write_record(self._record("finished", outcome), self.folder.result)
             runs = self.folder.path.parent  # not run.dir: a run may be gone on with from another working folder
             page = build_leaderboard(runs, runs / "leaderboard")
@@ -191,11 +191,10 @@ class Experiment:
 
     def record_failure(self, error: BaseException) -> None:
         """Keep a run that ended early on the leaderboard, with its reason; an interrupted one can be resumed."""
-        if not self.main:
-            return
-        state, reason = ending(error)
-        self._status(state, reason=reason)
-        if state not in ("interrupted", "preempted"):
+        state, reason = ending(error, self.folder.reason(), self.accelerator.process_index)
+        if self.main or reason.startswith(PEER):
+            self._status(state, reason=reason)
+        if self.main and state not in ("interrupted", "preempted"):
             write_record(self._record(state, Outcome(), reason=reason), self.folder.result)
 
     def _make_state(self, found: Path | None) -> TrainState:

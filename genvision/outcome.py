@@ -16,7 +16,7 @@ from genvision import __version__
 from genvision.build import cost
 from genvision.config import config_hash
 from genvision.config.schema import Config
-from genvision.errors import NonFiniteError, SignalError
+from genvision.errors import GenvisionError, NonFiniteError, SignalError
 from genvision.evaluation.record import Record, build_record
 from genvision.families.base import Family
 from genvision.run_folder import RunFolder
@@ -24,6 +24,7 @@ from genvision.scoring import Scored
 from genvision.training.state import TrainState
 
 HEADLINE = ("frechet", "kid", "precision", "recall", "inception_score", "psnr")  # the record and the page have the rest
+PEER = "process"  # how the reason begins where one of several processes failed
 PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "torch-fidelity", "timm", "einops")
 
 
@@ -40,9 +41,17 @@ class Outcome:
     validation: dict[str, float] = field(default_factory=dict)
 
 
-def ending(error: BaseException) -> tuple[str, str]:
-    """What status.json says of a run that ended by this error: its state and the reason, one line."""
+def ending(error: BaseException, known: str | None = None, process: int = 0) -> tuple[str, str]:
+    """What status.json says of a run that ended by this error: its state and the reason, one line.
+
+    known    the reason that stands there already: where another process ended first, it is the cause of this error
+    process  the index of this one, which is named where it alone may have failed: an error of ours is everybody's
+    """
+    if known and known.startswith(PEER):
+        return "failed", known
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if process and not isinstance(error, GenvisionError | KeyboardInterrupt):
+        return "failed", f"{PEER} {process}: {reason}"
     if isinstance(error, SignalError) and error.signal != "SIGINT":
         return "preempted", reason
     if isinstance(error, SignalError | KeyboardInterrupt):

@@ -80,11 +80,18 @@ class RunFolder:
 
     def state(self) -> str | None:
         """The state in status.json; None before the run has one."""
+        return self._status("state")
+
+    def reason(self) -> str | None:
+        """Why the run ended early, from status.json; None where it did not."""
+        return self._status("reason")
+
+    def _status(self, name: str) -> str | None:
         try:
-            return json.loads((self.path / "status.json").read_text())["state"]
+            return json.loads((self.path / "status.json").read_text()).get(name)
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        except (ValueError, AttributeError, OSError) as error:
             raise RunError(f"{self.path}/status.json is damaged; remove it to go on") from error
 
 

@@ -137,7 +137,7 @@ def test_a_command_ends_at_once_and_leaves_nothing(trained, tmp_path, monkeypatc
 
 
 LAUNCHERS = {
-    "accelerate": ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1", "--quiet"),
+    "accelerate": ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--quiet"),
     "torchrun": ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"),
 }
 
@@ -160,9 +160,10 @@ def test_under_a_launcher(pictures, tmp_path, launcher, victim):
         ranks = [worker for worker in workers if "RANK" in worker.environ()] or workers
         last = max(ranks, key=lambda worker: int(worker.environ().get("RANK", 0)))
         os.kill(last.pid if victim == "rank 1" else launched.pid, signal.SIGTERM)
-        launched.communicate(timeout=60)
+        _, said = launched.communicate(timeout=60)
         _, alive = psutil.wait_procs(workers, timeout=60)
     assert launched.returncode != 0 and not alive
+    assert (b"--num_processes 2 starts one process on CPUs; use ACCEL" in said) == (launcher == "accelerate")
     assert status(folder)["state"] == "preempted", status(folder)
     (made,) = checkpoints(folder)
     assert made == f"step-{status(folder)['step']:09d}" and checkpoint.latest(folder.checkpoints).name == made

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from accelerate import PartialState
@@ -19,7 +21,14 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 def processes() -> PartialState:
     """This process among those that a launcher started; without an accelerator they talk over gloo."""
+    _leave_at_exit()
     return PartialState(cpu=not torch.accelerator.is_available())
+
+
+@cache
+def _leave_at_exit() -> None:
+    """A process that ends inside a group of gloo may abort the others as they end."""
+    atexit.register(lambda: torch.distributed.is_initialized() and torch.distributed.destroy_process_group())
 
 
 def draw_images(

@@ -8,16 +8,22 @@ order of the sums (differences near 1e-7) and which numbers dropout draws.
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 
+import psutil
 import torch
 from accelerate import Accelerator
-from accelerate.state import PartialState
 from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 
 from genvision.config.schema import Config
 from genvision.errors import ConfigError
+from genvision.sampling import processes
 from genvision.training.precision import resolve_precision
+
+ON_CPUS = "ACCELERATE_USE_CPU=true torchrun --nproc_per_node N train_gen.py"
+_log = logging.getLogger(__name__)
 
 
 def make_accelerator(config: Config) -> Accelerator:
@@ -27,13 +33,15 @@ def make_accelerator(config: Config) -> Accelerator:
     loop once a step (DDP would send constant masks too, before every forward).
     """
     cpu = not torch.accelerator.is_available()
-    place = PartialState(cpu=cpu)
+    place = processes()
     asked = int(os.environ.get("WORLD_SIZE", "1"))
     if asked != place.num_processes:
         raise ConfigError(
             f"launched as {asked} processes, but each is alone: on CPUs use "
-            "ACCELERATE_USE_CPU=true torchrun --nproc_per_node N train_gen.py, on GPUs accelerate launch --multi_gpu"
+            f"{ON_CPUS}, on GPUs accelerate launch --multi_gpu"
         )
+    if place.is_main_process and (wanted := _processes_asked_for()) > place.num_processes:
+        _log.warning("accelerate launch --num_processes %d starts one process on CPUs; use %s", wanted, ON_CPUS)
     set_threads(config.run.threads, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     return Accelerator(
         cpu=cpu,
@@ -41,6 +49,16 @@ def make_accelerator(config: Config) -> Accelerator:
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
+
+
+def _processes_asked_for() -> int:
+    """N of `accelerate launch --num_processes N`, read off the parent's command line; else 1."""
+    try:
+        words = " ".join(psutil.Process().parent().cmdline())
+    except (psutil.Error, AttributeError):
+        return 1
+    found = re.search(r"accelerate.*--num[-_]processes[ =](\d+)", words)
+    return int(found[1]) if found else 1
 
 
 def set_threads(asked: int | None, local_processes: int) -> None:
