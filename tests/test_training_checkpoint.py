@@ -273,6 +273,18 @@ def test_tensors_of_another_model_are_refused(two, accelerator, file, change, me
     assert fingerprint(state) == before
 
 
+@pytest.mark.parametrize("change", [{"step": "3"}, {"step": None}, {"total_steps": 1.5}, {"grad_scaler": [1]}, None])
+def test_counters_of_another_type_are_refused(two, accelerator, change):
+    config, _, root = two
+    folder = latest(root)
+    contents = {name: (folder / name).read_bytes() for name in FILES}
+    about = json.loads(contents["state.json"])
+    contents["state.json"] = json.dumps([about] if change is None else about | change).encode()
+    folders.commit(folder, contents.items())
+    with pytest.raises(RunError, match=r"step-000000003: damaged \(state.json: "):
+        load(toy_state(config, accelerator), folder, HASH)
+
+
 def test_retention_counts_only_up_to_this_step(two):
     _, state, root = two
     shutil.copytree(root / "step-000000003", root / "step-000000900")  # left by another attempt

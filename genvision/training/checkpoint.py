@@ -12,6 +12,8 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import NoneType
+from typing import Any
 
 import safetensors.torch
 from accelerate.state import PartialState
@@ -33,6 +35,8 @@ from genvision.training.tensors import (
 )
 
 FILES = ("model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json")
+_TYPES = {"config_hash": (str,), "step": (int,), "images_seen": (int,), "ema_updates": (int,)}
+_TYPES |= {"total_steps": (int, NoneType), "grad_scaler": (dict, NoneType)}
 _NAME = re.compile(r"step-(\d{9,})")
 _log = logging.getLogger(__name__)
 
@@ -68,7 +72,7 @@ def load(state: TrainState, path: Path, config_hash: str) -> None:
     `state.total_steps` is taken over only where this configuration leaves it open (a budget in minutes).
     """
     verify(path, FILES)
-    about = json.loads((path / "state.json").read_bytes())
+    about = _counters(path)
     if about["config_hash"] != config_hash:
         raise ConfigError(
             f"{path}: made under another configuration (hash {about['config_hash']}, this run's is {config_hash}); "
@@ -147,12 +151,24 @@ def _read(file: Path) -> dict[str, Tensor]:
         raise RunError(f"{file.parent}: damaged ({fault})") from fault
 
 
+def _counters(path: Path) -> dict[str, Any]:
+    """What state.json says. Raises RunError unless it says all that it must, in the types it must."""
+    try:
+        about = json.loads((path / FILES[3]).read_bytes())
+        if all(type(about[name]) in types for name, types in _TYPES.items()):
+            return about
+        fault: object = "a value of another type"
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+        fault = error
+    raise RunError(f"{path}: damaged ({FILES[3]}: {fault})")
+
+
 def _holds(path: Path, config_hash: str) -> bool:
     try:
         verify(path, FILES)
     except RunError:
         return False
-    return json.loads((path / "state.json").read_bytes())["config_hash"] == config_hash
+    return _counters(path)["config_hash"] == config_hash
 
 
 def _steps(root: Path, up_to: int | None = None) -> list[tuple[int, Path]]:

@@ -53,9 +53,10 @@ def make_accelerator(config: Config) -> Accelerator:
 
 def _processes_asked_for() -> int:
     """N of `accelerate launch --num_processes N`, read off the parent's command line; else 1."""
+    parent = psutil.Process().parent()
     try:
-        words = " ".join(psutil.Process().parent().cmdline())
-    except (psutil.Error, AttributeError):
+        words = " ".join(parent.cmdline() if parent else ())
+    except psutil.Error:  # of another user, or gone
         return 1
     found = re.search(r"accelerate.*--num[-_]processes[ =](\d+)", words)
     return int(found[1]) if found else 1
