@@ -12,7 +12,7 @@ from genvision import data, run_folder
 from genvision.build import build
 from genvision.codecs import fit_codec
 from genvision.config.schema import Config
-from genvision.data import Batches, ImageSet
+from genvision.data import ImageSet, StreamBatches
 from genvision.errors import SignalError
 from genvision.evaluation.extractors import require_extractor
 from genvision.evaluation.leaderboard import build as build_leaderboard
@@ -93,12 +93,15 @@ class Experiment:
         # a likelihood that takes long is left to `genvision nll`
         self.test_set = data.load(config.data, "test") if self.family.likelihood in QUICK else None
         self.settings = sampling_settings(config, self.family, accelerator.mixed_precision)
-        self.batches = self._batches()
+        drawn = {"batch_size": config.train.batch_size, "seed": config.train.seed, "device": accelerator.device}
+        self.batches = data.make_batches(config.data, self.train_set, **drawn)
         local_windows(config.train, accelerator)
         if config.log.tensorboard:
             require_tensorboard()
         self.family.network_evaluations(**{name: self.settings[name] for name in self.family.sample_options})
         self.folder = folder or agreed(lambda: run_folder.create(config))
+        if isinstance(self.batches, StreamBatches):
+            self.batches.notes = self.folder.path / "stream"
         if self.main:
             self.folder.write_config(config)
             if self.codec:
@@ -211,17 +214,6 @@ class Experiment:
         if not self.main:
             return nullcontext()
         return MetricsLog(self.folder.metrics, self.config.log.tensorboard, self.state.step)
-
-    def _batches(self) -> Batches:
-        config = self.config
-        return Batches(
-            self.train_set,
-            batch_size=config.train.batch_size,
-            seed=config.train.seed,
-            flip=config.data.flip,
-            crop_padding=config.data.crop_padding,
-            device=self.accelerator.device,
-        )
 
     def _freeze_budget(self) -> None:
         """Once a budget in minutes has been measured, put it into config.yaml as steps."""

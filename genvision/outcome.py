@@ -16,6 +16,7 @@ from genvision import __version__
 from genvision.build import cost
 from genvision.config import config_hash
 from genvision.config.schema import Config
+from genvision.data.load import PLACES
 from genvision.errors import GenvisionError, NonFiniteError, SignalError
 from genvision.evaluation.record import Record, build_record
 from genvision.families.base import Family
@@ -162,8 +163,8 @@ def summary(folder: RunFolder, config: Config, family: Family, outcome: Outcome,
         f"record       {folder.result}",
         f"leaderboard  {page}",
     ]
-    # the test split of a folder has no name that --reference could take
-    reference = config.score.reference or (None if config.data.name == "folder" else f"{config.data.name}:test")
+    # the test split of a folder or stream has no name that --reference could take
+    reference = config.score.reference or (None if config.data.name in PLACES else f"{config.data.name}:test")
     if outcome.scored and reference and config.score.extractor != "inception":
         lines.append(
             f"FID of this run: genvision score {shlex.quote(str(folder.path))} --reference {shlex.quote(reference)} "

@@ -39,7 +39,7 @@ def test_the_groups_on_disk_are_those_the_code_knows():
     assert set(FAMILIES) == set(FAMILY_ROLES)
     assert set(choices("backbone")) == set(BACKBONES)
     assert {"tiny", "small", "base", "large"} <= set(SIZES)
-    assert SETS == ["cifar10", "cifar100", "fashion_mnist", "fashion_mnist_mini", "folder", "mnist"]
+    assert SETS == ["cifar10", "cifar100", "fashion_mnist", "fashion_mnist_mini", "folder", "mnist", "stream"]
     assert choices("recipe")
 
 
@@ -48,8 +48,9 @@ def test_every_combination_of_groups_resolves_and_loads_back_from_its_dump(tmp_p
     hashes = set()
     combinations = {*itertools.product(CELLS, SETS, ["tiny"]), *itertools.product(CELLS, ["mnist"], SIZES)}
     for (family, backbone), data, size in combinations:
-        data = "folder:/some/where" if data == "folder" else data
-        config = load_config(None, [f"family={family}", f"backbone={backbone}", f"data={data}", f"size={size}"])
+        place = {"folder": ("data=folder:/some/where",), "stream": ("data=stream:a/b", "data.classes=10")}
+        words = place.get(data, (f"data={data}",))
+        config = load_config(None, [f"family={family}", f"backbone={backbone}", f"size={size}", *words])
         assert (config.family.name, config.backbone, config.size) == (family, backbone, size)
         assert config.trunk == {}
         for role in ("encoder", "decoder", "denoiser", "predictor"):

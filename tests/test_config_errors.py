@@ -125,9 +125,9 @@ WRONG = [
     (f"run.name={'x' * 101}", "run.name: 'xxxx"),
     ("run.dir=", "run.dir: expected a text, got null"),
     ("run.dir=''", "run.dir: must not be empty"),
-    ("data.path=/x", "data.path: only data=folder has a path; data=fashion_mnist_mini"),
-    ("data=folder", "data.path: the folder's path is missing; write data=folder:PATH"),
-    ("data=folder:", "data.path: the folder's path is missing; write data=folder:PATH"),
+    ("data.path=/x", "data.path: only data=folder and data=stream have one, not fashion_mnist_mini"),
+    ("data=folder", "data.path: what to read is missing; write data=folder:PATH"),
+    ("data=folder:", "data.path: what to read is missing; write data=folder:PATH"),
 ]
 
 

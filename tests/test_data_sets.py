@@ -256,7 +256,7 @@ def test_spec_of_says_what_load_gives_without_reading():
         ({"name": "cifra10"}, "did you mean cifar10"),
         ({"channels": 5}, "data.channels=5"),
         ({"height": 0}, "data.height=0"),
-        ({"path": "x"}, "only data.name=folder reads it"),
+        ({"path": "x"}, "data.name=fashion_mnist_mini does not read it"),
         ({"validation_fraction": 1.0}, "validation_fraction=1.0"),
         ({"name": "folder", "path": ".", "height": 8}, "data.height and data.width must be given"),
         ({"name": "folder", "path": ".", "width": 8}, "data.height and data.width must be given"),

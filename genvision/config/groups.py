@@ -41,12 +41,13 @@ def group_layer(group: str, choice: Entry) -> Layer:
 
 
 def with_group_names(layer: Layer) -> Layer:
-    """`family: vae` reads as `family.name: vae`, and `data: folder:PATH` as data.name and data.path."""
+    """`family: vae` reads as `family.name: vae`; `data: folder:PATH` and `data: stream:SOURCE` as name and path."""
     named: Layer = {}
     for key, entry in layer.items():
-        if key == "data" and isinstance(entry.value, str) and entry.value.startswith("folder:"):
-            named["data.name"] = Entry("data.name", "folder", entry.where)
-            named["data.path"] = Entry("data.path", entry.value.removeprefix("folder:"), entry.where)
+        if key == "data" and isinstance(entry.value, str) and entry.value.startswith(("folder:", "stream:")):
+            name, _, path = entry.value.partition(":")
+            named["data.name"] = Entry("data.name", name, entry.where)
+            named["data.path"] = Entry("data.path", path, entry.where)
         elif key in ("data", "family"):
             named[f"{key}.name"] = entry
         else:

@@ -16,7 +16,8 @@ BUDGETS = ("train.steps", "train.images", "train.minutes")
 MIN_WARMUP_FOR_MINUTES = 20  # the speed of these steps is what turns minutes into steps
 
 POSITIVE = {
-    *("data.height", "data.width", "family.latent_channels", "family.downsample", "family.mixtures"),
+    *("data.height", "data.width", "data.classes", "data.lanes", "data.shuffle_buffer", "data.resident_images"),
+    *("family.latent_channels", "family.downsample", "family.mixtures"),
     "family.top_downsample",
     "family.output_scale",
     *("train.steps", "train.images", "train.minutes", "train.batch_size", "train.micro_batch_size"),
@@ -123,14 +124,34 @@ def _check_budget(config: Config, origin: Layer) -> None:
 
 def _check_data(config: Config, origin: Layer) -> None:
     data = config.data
-    if data.name == "folder":
+    if data.name in ("folder", "stream"):
         if not data.path:
-            raise fault(origin["data.name"].where, "data.path: the folder's path is missing; write data=folder:PATH")
+            where, what = origin["data.name"].where, "PATH" if data.name == "folder" else "SOURCE"
+            raise fault(where, f"data.path: what to read is missing; write data={data.name}:{what}")
         for name in ("height", "width", "channels"):
             if getattr(data, name) is None:
-                raise _fault(origin, f"data.{name}", "a folder has no size of its own; give a number")
+                raise _fault(origin, f"data.{name}", f"a {data.name} has no size of its own; give a number")
     elif data.path is not None:
-        raise _fault(origin, "data.path", f"only data=folder has a path; data={short(data.name)} looks in data.root")
+        raise _fault(origin, "data.path", f"only data=folder and data=stream have one, not {short(data.name)}")
+    if data.name == "stream":
+        _check_stream(config, origin)
+    for name in ("classes", "image_column", "label_column", "lanes", "shuffle_buffer", "resident_images"):
+        if data.name != "stream" and getattr(data, name) is not None:
+            raise _fault(origin, f"data.{name}", f"is an option of data=stream, and data is {short(data.name)}")
+
+
+def _check_stream(config: Config, origin: Layer) -> None:
+    data = config.data
+    if data.labels and data.classes is None:
+        raise _fault(origin, "data.classes", "a stream does not say how many; give a number, or set data.labels=false")
+    for name in ("lanes", "shuffle_buffer", "resident_images"):
+        if getattr(data, name) is None:
+            raise _fault(origin, f"data.{name}", "is needed by data=stream; give a number")
+    if data.validation_fraction or data.fraction != 1:
+        name = "validation_fraction" if data.validation_fraction else "fraction"
+        raise _fault(origin, f"data.{name}", "a stream has no share of its images; leave it out")
+    if config.train.batch_size % (data.lanes or 1):
+        raise _fault(origin, "data.lanes", f"must divide train.batch_size, {config.train.batch_size}")
 
 
 def _fault(origin: Layer, key: str, problem: str) -> Exception:

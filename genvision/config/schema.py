@@ -16,7 +16,7 @@ Role = Literal["encoder", "decoder", "denoiser", "predictor"]
 @dataclass(frozen=True)
 class DataConfig:
     name: str = MISSING  # a named set, or "folder" with `path`
-    path: str | None = None  # folder: class subfolders as labels, or images directly below
+    path: str | None = None  # folder: class subfolders as labels, or images directly below; stream: a name, path or URL
     root: str | None = None  # where torchvision's sets lie; None: $GENVISION_DATA, then Debian's folder, then ~/.cache
     download: bool = MISSING
     height: int | None = None  # None: the set's own size (folder: required)
@@ -27,6 +27,12 @@ class DataConfig:
     crop_padding: int = MISSING  # random crops after reflection padding of so many pixels
     validation_fraction: float = MISSING  # of the training split, held out by a fixed permutation
     fraction: float = MISSING  # of the other training images, the first of the same permutation: what is trained on
+    classes: int | None = None  # of a stream, like all that follow: labels lie in [0, classes)
+    image_column: str | None = None  # None: the first column of images
+    label_column: str | None = None  # None: the first column of class labels, or label, cls
+    lanes: int | None = None  # sequences of shards that are read side by side; their number fixes the order
+    shuffle_buffer: int | None = None  # images that are mixed at a time, over all lanes
+    resident_images: int | None = None  # of each split, for what needs images in memory: scores, codecs
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import struct
@@ -24,20 +25,15 @@ class UnusableImageError(DataError):
     """Why one file cannot be used; the folder source names the file."""
 
 
-def decode(path: Path | str, height: int, width: int, channels: int) -> np.ndarray:
-    """(height, width, channels) uint8 from an image file; of an animation, the first frame.
+def decode(source: Path | str | bytes, height: int, width: int, channels: int) -> np.ndarray:
+    """(height, width, channels) uint8 from an image file or its bytes; of an animation, the first frame.
 
     The EXIF orientation is applied, 16-bit samples are scaled to 8, palettes and CMYK converted. One or three channels
     have transparency composited on white; two or four keep it as the last channel. The image is resized (bicubic,
     antialiased) until it covers the asked size, then centre-cropped. Raises UnusableImageError.
     """
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-            raise UnusableImageError("not a regular file")
-        if status.st_size == 0:
-            raise UnusableImageError("zero bytes")
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(_readable(source), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnusableImageError(f"{image.width}x{image.height}, more than {MAX_PIXELS // 10**6} megapixels")
             return _fit(_eight_bits(image), height, width, channels)
@@ -45,6 +41,20 @@ def decode(path: Path | str, height: int, width: int, channels: int) -> np.ndarr
         raise UnusableImageError(f"more than {MAX_PIXELS // 10**6} megapixels") from error
     except DAMAGED as error:
         raise UnusableImageError(_reason(error)) from error
+
+
+def _readable(source: Path | str | bytes) -> Path | str | io.BytesIO:
+    """What Pillow may open: opening a pipe would wait for ever."""
+    if isinstance(source, bytes):
+        size = len(source)
+    else:
+        status = os.stat(source)
+        size = status.st_size
+        if not stat.S_ISREG(status.st_mode):
+            raise UnusableImageError("not a regular file")
+    if size == 0:
+        raise UnusableImageError("zero bytes")
+    return io.BytesIO(source) if isinstance(source, bytes) else source
 
 
 def _reason(error: Exception) -> str:

@@ -29,7 +29,8 @@ def list_text() -> str:
         size = f"{channels}x{height}x{width}"
         state = f"found in {row.where}" if row.where else f"not here: {row.get}"
         lines.append(f"{row.name:<20}{size:<9}{row.spec.classes:>4} classes  {splits:<27}{state}")
-    lines.append("folder              your own images: data=folder data.path=PATH data.height=H data.width=W")
+    lines.append("folder              your own images: data=folder:PATH data.height=H data.width=W")
+    lines.append("stream              more than memory holds: data=stream:SOURCE data.classes=N (docs/DATA.md)")
     return "\n".join(lines)
 
 

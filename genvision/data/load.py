@@ -15,13 +15,15 @@ from genvision.data.folder import class_names, list_files, read_folder
 from genvision.data.geometry import with_channels, with_size
 from genvision.data.image_set import ImageSet
 from genvision.data.named import NAMED, read_named
+from genvision.data.source import Source
 from genvision.errors import ConfigError, DataError
 from genvision.probability.randomness import Stream, generator
 from genvision.spec import ImageSpec
 
 Split = Literal["train", "validation", "test", "all"]
 HELD_OUT_SEED = 2**62 + 28  # the validation images are the same in every run, whatever its train.seed
-FOLDER_CHANNELS = 3
+PLACES = ("folder", "stream")  # sources that are found by data.path and have no geometry of their own
+PLACES_CHANNELS = 3
 
 
 def load(config: DataConfig, split: Split) -> ImageSet:
@@ -31,9 +33,12 @@ def load(config: DataConfig, split: Split) -> ImageSet:
     validation  `validation_fraction` of the training images, the held-out ones
     test        the set's own; of a folder without train/ and test/, a tenth chosen by hashing each file's path
     all         of a folder only: every image below it, unlabelled; what `folder:PATH` refers to
+    Of a stream, the first data.resident_images of train and test; nothing of it is held out for validation.
     Raises ConfigError for impossible values, DataError where images are missing, damaged or held by no split.
     """
     spec = spec_of(config)
+    if config.name == "stream":
+        return _of_stream(config, split)
     part: Literal["train", "test"] = "test" if split == "test" else "train"
     if config.name == "folder":
         found = list_files(config, "all" if split == "all" else part)
@@ -55,9 +60,9 @@ def spec_of(config: DataConfig) -> ImageSpec:
 
     Raises ConfigError for an unknown set or an impossible value, DataError for a folder that is not there.
     """
-    if config.name != "folder" and config.name not in NAMED:
-        close = difflib.get_close_matches(config.name, (*NAMED, "folder"), 1)
-        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join((*NAMED, 'folder'))}"
+    if config.name not in (*NAMED, *PLACES):
+        close = difflib.get_close_matches(config.name, (*NAMED, *PLACES), 1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join((*NAMED, *PLACES))}"
         raise ConfigError(f"data.name={config.name}: no such set; {hint}")
     if not 0 <= config.validation_fraction < 1:
         raise ConfigError(f"data.validation_fraction={config.validation_fraction}: must lie in [0, 1)")
@@ -68,12 +73,13 @@ def spec_of(config: DataConfig) -> ImageSpec:
     for key, size in (("height", config.height), ("width", config.width)):
         if size is not None and size < 1:
             raise ConfigError(f"data.{key}={size}: must be at least 1 pixel")
-    if config.path is not None and config.name != "folder":
-        raise ConfigError(f"data.path={config.path}: only data.name=folder reads it, and data.name is {config.name}")
-    if config.name == "folder":
+    if config.path is not None and config.name not in PLACES:
+        raise ConfigError(f"data.path={config.path}: data.name={config.name} does not read it")
+    if config.name in PLACES:
         if config.height is None or config.width is None:
-            raise ConfigError("data.name=folder: data.height and data.width must be given")
-        spec = ImageSpec(FOLDER_CHANNELS, config.height, config.width, len(class_names(config)))
+            raise ConfigError(f"data.name={config.name}: data.height and data.width must be given")
+        classes = config.classes or 0 if config.name == "stream" else len(class_names(config))
+        spec = ImageSpec(PLACES_CHANNELS, config.height, config.width, classes)
     else:
         spec = NAMED[config.name].spec
     return ImageSpec(
@@ -106,6 +112,12 @@ def parse_reference(text: str, default: DataConfig) -> tuple[DataConfig, Split]:
             f"reference {text!r}: write folder:PATH or NAME[:train|validation|test] of {', '.join(NAMED)}"
         )
     return replace(config, name=kind, path=None), split
+
+
+def _of_stream(config: DataConfig, split: Split) -> ImageSet:
+    if split not in ("train", "test"):
+        raise DataError(f"stream:{config.path}: has no split {split!r}; name train or test")
+    return Source(config, split).resident()
 
 
 def _members(config: DataConfig, split: Split, total: int) -> np.ndarray:

@@ -23,7 +23,9 @@ from genvision.training.report import StepReport
 from genvision.training.state import TrainState
 
 if TYPE_CHECKING:
-    from genvision.data.batches import Batches
+    from genvision import data
+
+    Batches = data.Batches | data.StreamBatches
 
 
 def train(state: TrainState, batches: Batches, config: Config, accelerator: Accelerator) -> Iterator[StepReport]:

@@ -1,0 +1,161 @@
+"""Where a stream's images come from: Hugging Face datasets, shard by shard, as encoded bytes; nothing is fetched whole.
+
+Hub names, folders of images, and Parquet or WebDataset tar shards, local or remote. Images are decoded by our own
+guard; the library runs no scripts of a dataset, and unpickles nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from tarfile import TarError
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from genvision.config.schema import DataConfig
+from genvision.data.decode import UnusableImageError, decode
+from genvision.data.image_set import ImageSet
+from genvision.errors import ConfigError, DataError
+
+BUILDERS = {".tar": "webdataset", ".tar.gz": "webdataset", ".tgz": "webdataset", ".parquet": "parquet"}
+IMAGE_NAMES = ("image", "img", "png", "jpg", "jpeg", "webp")
+LABEL_NAMES = ("label", "cls", "labels")
+HELD_OUT = ("test", "validation", "valid", "val")
+
+
+class Example(NamedTuple):
+    """An encoded image (bytes, or the path of a file), its label, and where it stands, for messages."""
+
+    image: bytes | str
+    label: int | None
+    where: str
+
+
+class Source:
+    """One part of a stream: the shards that training reads, or those that test.
+
+    shards  how many there are; without a test or validation split, the last one is the test's
+    Raises ConfigError without the package `datasets`, DataError where the source, a split or a column is not there.
+    """
+
+    def __init__(self, config: DataConfig, part: Literal["train", "test"]) -> None:
+        self.config, self.part, self.name = config, part, f"stream:{config.path}"
+        splits = self._opened()
+        train = splits.get("train", next(iter(splits.values())))
+        test = next((splits[name] for name in HELD_OUT if name in splits), None)
+        self._set = train if part == "train" or test is None else test
+        total = self._set.num_shards
+        if test is None and total < 2 and part == "test":
+            raise DataError(f"{self.name}: one shard and no test split: nothing can be held out; add another shard")
+        held_out = 1 if test is None and total > 1 else 0
+        self._first = total - 1 if part == "test" and test is None else 0
+        self.shards = 1 if part == "test" and test is None else total - (held_out if part == "train" else 0)
+        self._image, self._label = self._columns()
+        self._total = total
+
+    def read(self, shard: int, stripe: int = 0, stripes: int = 1) -> Iterator[Example]:
+        """Every stripes-th example of a shard, from the stripe-th on, in the order of the file."""
+        columns = list(dict.fromkeys(name for name in (self._image, self._label) if name))
+        encoded = self._set.select_columns(columns).decode(False).shard(self._total, self._first + shard)
+        try:
+            for k, row in enumerate(encoded):
+                if k % stripes == stripe:
+                    where = f"{self.name}: shard {self._first + shard}, example {k}"
+                    yield Example(_bytes(row[self._image], where), self._class(row, where), where)
+        except (OSError, ValueError, RuntimeError, TarError) as error:  # a damaged shard, or a network that went away
+            raise DataError(f"{self.name}: shard {self._first + shard} cannot be read: {_line(error)}") from error
+
+    def decoded(self, example: Example) -> np.ndarray:
+        """(channels, height, width) uint8 of an example, by the same guard as a file. Raises DataError naming it."""
+        config = self.config
+        assert config.height and config.width and config.channels, "ranges.py requires them of a stream"
+        try:
+            return decode(example.image, config.height, config.width, config.channels).transpose(2, 0, 1)
+        except UnusableImageError as error:
+            raise DataError(f"{example.where}: {error}; repair or remove it") from error
+
+    def resident(self) -> ImageSet:
+        """The first data.resident_images images, or all where there are fewer, as an image set."""
+        limit = self.config.resident_images or 1
+        found = [example for shard in range(self.shards) for example in self._first_of(shard, limit)][:limit]
+        if not found:
+            raise DataError(f"{self.name}: holds no images")
+        images = torch.from_numpy(np.stack([self.decoded(example) for example in found]))
+        if not self.config.labels:
+            return ImageSet(self.name, self.part, images, None, ())
+        labels = torch.tensor([example.label for example in found])
+        return ImageSet(self.name, self.part, images, labels, self._class_names())
+
+    def _first_of(self, shard: int, limit: int) -> list[Example]:
+        """As many of each shard as make up the limit: shards of a single class are common."""
+        share = -(-limit // self.shards)
+        return [example for example, _ in zip(self.read(shard), range(share), strict=False)]
+
+    def _opened(self) -> Any:
+        try:
+            from datasets import load_dataset
+        except ImportError as error:
+            raise ConfigError("data=stream needs Hugging Face datasets: pip install 'genvision[stream]'") from error
+        path = str(self.config.path)
+        suffix = next((end for end in BUILDERS if path.endswith(end)), None)
+        try:
+            if suffix:
+                return load_dataset(BUILDERS[suffix], data_files=expanded(path), streaming=True)
+            return load_dataset(path, streaming=True)
+        except (OSError, ValueError, RuntimeError, TarError) as error:
+            raise DataError(f"{self.name}: cannot be opened: {_line(error)}; check data.path") from error
+
+    def _columns(self) -> tuple[str, str | None]:
+        features = self._set.features or {}
+        kinds = {name: type(feature).__name__ for name, feature in features.items()}
+        image = self.config.image_column or _first(features, kinds, "Image", IMAGE_NAMES)
+        label = self.config.label_column or _first(features, kinds, "ClassLabel", LABEL_NAMES)
+        wanted = {"data.image_column": image, **({"data.label_column": label} if self.config.labels else {})}
+        for key, name in wanted.items():
+            if name not in features:
+                given = f"no column {name}" if name else f"no column fits {key}"
+                raise DataError(f"{self.name}: {given}; set {key} to one of {', '.join(features)}")
+        return str(image), label if self.config.labels else None
+
+    def _class(self, row: dict[str, Any], where: str) -> int | None:
+        if not self._label:
+            return None
+        label, classes = row[self._label], self.config.classes or 0
+        if not isinstance(label, int) or not 0 <= label < classes:
+            raise DataError(f"{where}: label {label!r} is none of data.classes={classes}; mend it or data.classes")
+        return label
+
+    def _class_names(self) -> tuple[str, ...]:
+        classes = self.config.classes or 0
+        names = getattr(self._set.features[self._label], "names", None) or ()
+        return tuple(names) if len(names) == classes else tuple(map(str, range(classes)))
+
+
+def expanded(path: str) -> list[str]:
+    """`shard-{000..127}.tar` -> its 128 paths; any other path alone. Raises ConfigError for a range that is none."""
+    found = re.fullmatch(r"(.*)\{(\d+)\.\.(\d+)\}(.*)", path)
+    if not found:
+        return [path]
+    before, low, high, after = found.groups()
+    if int(low) > int(high):
+        raise ConfigError(f"data.path={path}: {low} is more than {high}")
+    return [f"{before}{k:0{len(low)}d}{after}" for k in range(int(low), int(high) + 1)]
+
+
+def _first(features: Any, kinds: dict[str, str], kind: str, names: tuple[str, ...]) -> str | None:
+    typed = [name for name, found in kinds.items() if found == kind]
+    return next(iter(typed), None) or next((name for name in names if name in features), None)
+
+
+def _bytes(value: Any, where: str) -> bytes | str:
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if not isinstance(value, bytes | str) or not value:
+        raise DataError(f"{where}: its image is {type(value).__name__}, not the bytes of a file")
+    return value
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:150] or type(error).__name__

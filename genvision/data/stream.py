@@ -1,0 +1,67 @@
+"""Training batches of images that do not fit into memory, with the same promise as resident ones: a slot is a function
+of (seed, step, slot), for any number of processes."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from genvision.data.augment import Augment
+from genvision.data.lanes import Blocks, Lane
+from genvision.data.source import Source
+from genvision.errors import ConfigError
+from genvision.spec import Batch, Draw
+
+
+class StreamBatches:
+    """Batches over the lanes of a source; `data.Batches` is the same over a resident tensor.
+
+    A global batch takes an equal, contiguous share of its slots from each lane. A process opens the lanes of its own
+    slots alone, so where the number of processes divides `lanes`, no image is read twice.
+
+    buffer  images that are mixed at a time, over all lanes
+    notes   may be set to a folder before the first batch; makes it quick to go on (see `Lane`)
+    Raises ConfigError where the lanes do not divide the batch.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        batch_size: int,
+        seed: int,
+        augment: Augment,
+        lanes: int,
+        buffer: int,
+        device: torch.device | str,
+    ) -> None:
+        self.share, rest = divmod(batch_size, lanes)
+        if rest or not self.share:
+            raise ConfigError(f"data.lanes={lanes}: must divide train.batch_size={batch_size}")
+        self.source, self.seed, self.augment, self.device = source, seed, augment, device
+        self.lanes, self.size = lanes, max(1, buffer // lanes)
+        self.notes: Path | None = None
+
+    @cached_property
+    def _blocks(self) -> list[Blocks]:
+        pool = ThreadPoolExecutor(min(self.lanes, len(os.sched_getaffinity(0))), thread_name_prefix="stream")
+        files = [self.notes and self.notes / f"lane-{k:03d}.txt" for k in range(self.lanes)]
+        lanes = [Lane(self.source, k, self.lanes, self.seed, file) for k, file in enumerate(files)]
+        return [Blocks(lane, self.size, pool) for lane in lanes]
+
+    def at(self, draw: Draw) -> Batch:
+        """The images and labels of `draw.slots` at `draw.step`, augmented, on the device. Raises DataError."""
+        images, labels = [], []
+        for slot in draw.slots.tolist():
+            lane, place = divmod(slot, self.share)
+            number, row = divmod(draw.step * self.share + place, self.size)
+            block = self._blocks[lane][number]
+            images.append(block.images[row])
+            labels.append(-1 if block.labels is None else block.labels[row])
+        batch = self.augment(torch.from_numpy(np.stack(images)).to(self.device), draw)
+        return Batch(batch, None if -1 in labels else torch.tensor(labels, device=self.device))

@@ -1,0 +1,266 @@
+"""Streams: every format, each image once an epoch, and a place that depends on (seed, step, slot) alone."""
+
+from __future__ import annotations
+
+import builtins
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from runs import TINY, RunFolder, fresh_launch, genvision, tree  # noqa: F401
+from shards import CLASSES, numbered, png, write_parquet, write_tars
+from test_interruption import signalled_before
+
+from genvision import data
+from genvision.config import load_config
+from genvision.data import StreamBatches
+from genvision.data.augment import Augment
+from genvision.data.decode import decode
+from genvision.data.lanes import Lane
+from genvision.data.source import Source, expanded
+from genvision.errors import ConfigError, DataError
+from genvision.spec import Draw
+
+SIZES = [6] * 5  # the last shard is the test's
+TRAINED = set(range(24))
+
+
+def config_of(path, *words):
+    base = (f"data=stream:{path}", f"data.classes={CLASSES}", "data.height=8", "data.width=8", "data.channels=1")
+    small = ("data.lanes=2", "data.shuffle_buffer=8", "data.resident_images=100", "train.batch_size=8")
+    return load_config(None, [*base, *small, "family=vae", "backbone=vit", *words]).data
+
+
+@pytest.fixture(scope="module")
+def tars(tmp_path_factory):
+    return write_tars(tmp_path_factory.mktemp("tars"), SIZES)
+
+
+def batches(path, seed=3, batch_size=8, notes=None, **changes):
+    config = replace(config_of(path), **changes)
+    made = data.make_batches(config, None, batch_size=batch_size, seed=seed, device="cpu")
+    made.notes = notes
+    return made
+
+
+def numbers(made, step, slots=None):
+    """Which images stand in a step's slots."""
+    batch = made.at(Draw(0, step, torch.arange(8) if slots is None else torch.as_tensor(slots)))
+    found = batch.images[:, 0, 0, 0].tolist()
+    assert batch.images.dtype == torch.uint8 and batch.labels.tolist() == [k % CLASSES for k in found]
+    return found
+
+
+@pytest.mark.parametrize("kind", ["tar folder", "tar glob", "tar range", "parquet folder", "parquet range", "images"])
+def test_every_format_gives_the_same_images(tmp_path, kind):
+    if kind == "images":
+        for split, keys in (("train", range(24)), ("test", range(24, 30))):
+            for k in keys:
+                file = tmp_path / split / "abc"[k % CLASSES] / f"{k:02d}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(png(k))
+    else:
+        (write_tars if "tar" in kind else write_parquet)(tmp_path, SIZES)
+    suffix = kind.partition(" ")[0]
+    path = {"glob": f"train-*.{suffix}", "range": f"train-{{000..004}}.{suffix}"}.get(kind.partition(" ")[2], "")
+    config = config_of(tmp_path / path)
+    train, test = data.load(config, "train"), data.load(config, "test")
+    assert sorted(train.images[:, 0, 0, 0].tolist()) == sorted(TRAINED)
+    assert (
+        sorted(test.images[:, 0, 3, 3].tolist()) == [*range(24, 30)] and train.spec == data.spec_of(config) == test.spec
+    )
+    assert train.labels.tolist() == [k % CLASSES for k in train.images[:, 0, 0, 0].tolist()]
+    assert train.class_names == (("a", "b", "c") if kind == "images" else ("0", "1", "2"))
+    assert {k for step in range(6) for k in numbers(batches(tmp_path / path), step)} == TRAINED
+
+
+def test_resident_images_are_of_all_shards(tars):
+    kept = data.load(replace(config_of(tars), resident_images=8), "train").images[:, 0, 0, 0].tolist()
+    assert kept == [0, 1, 6, 7, 12, 13, 18, 19]
+
+
+def test_each_image_comes_once_an_epoch_in_an_order_of_its_own(tars):
+    made = batches(tars)
+    epochs = [[k for step in range(3 * e, 3 * e + 3) for k in numbers(made, step)] for e in range(4)]
+    assert [Counter(epoch) for epoch in epochs] == [Counter(TRAINED)] * 4
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+    other = batches(tars, seed=4)
+    assert [numbers(other, step) for step in range(3)] != [numbers(made, step) for step in range(3)]
+
+
+def test_blocks_are_mixed(tars):
+    """The shards of a lane are files in order; what is drawn is not."""
+    first = [k for step in range(3) for k in numbers(batches(tars, shuffle_buffer=24), step, range(4))]
+    assert len({k // 6 for k in first}) == 2 and first != sorted(first)
+    assert len({k // 6 for k in first[:6]}) == 2  # a block holds both shards of the lane
+
+
+@pytest.mark.parametrize("buffer", [2, 8, 1000])
+@pytest.mark.parametrize("steps", [(7, 2, 2, 11, 0), (5,), (1, 2, 3)])
+def test_a_batch_is_a_function_of_its_draw(tars, steps, buffer):
+    straight = batches(tars, shuffle_buffer=buffer)
+    expected = [numbers(straight, step) for step in range(12)]
+    made = batches(tars, shuffle_buffer=buffer)
+    assert [numbers(made, step) for step in steps] == [expected[step] for step in steps]
+
+
+def test_processes_share_the_batch_and_open_their_own_lanes_alone(tars):
+    whole, parts = [numbers(batches(tars), step) for step in range(4)], []
+    for process in range(2):
+        made = batches(tars)
+        parts.append([numbers(made, step, range(4 * process, 4 * process + 4)) for step in range(4)])
+        assert [bool(blocks._coming) for blocks in made._blocks] == [process == 0, process == 1]
+    assert [a + b for a, b in zip(*parts, strict=True)] == whole
+
+
+@pytest.mark.parametrize("damage", [None, "torn", "another seed", "nonsense"])
+def test_notes_save_reading_and_change_nothing(tars, tmp_path, damage):
+    straight = batches(tars, seed=5 if damage == "another seed" else 3, notes=tmp_path)
+    expected = [numbers(batches(tars), step) for step in range(9)]
+    for step in range(9):
+        numbers(straight, step)
+    for file in tmp_path.iterdir():
+        text = file.read_text()
+        file.write_text({"torn": text[:-4], "nonsense": "[1]\n{}\nx\n"}.get(damage, text))
+    made, read = batches(tars, notes=tmp_path, shuffle_buffer=2), []
+    real = made.source.read
+    made.source.read = lambda *unit: read.append(unit) or real(*unit)
+    made.at(Draw(0, 8, torch.arange(1)))  # position 32 of lane 0, in its sixth shard
+    assert len(read) <= 2 if damage in (None, "torn") else len(read) >= 6, read
+    assert numbers(batches(tars, notes=tmp_path), 8) == expected[8]
+
+
+def test_fewer_shards_than_lanes_are_read_in_stripes(tmp_path):
+    write_tars(tmp_path, [12, 6])
+    made = batches(tmp_path, lanes=4)
+    epoch = [k for step in range(3) for k in numbers(made, step)]
+    assert Counter(epoch) == Counter({k: 2 for k in range(12)})
+
+
+def test_a_test_split_of_its_own_is_used(tmp_path):
+    write_parquet(tmp_path, [6, 6])
+    (tmp_path / "train-001.parquet").rename(tmp_path / "validation-000.parquet")
+    config = config_of(tmp_path)
+    assert data.load(config, "train").images[:, 0, 0, 0].tolist() == [*range(6)]
+    assert data.load(config, "test").images[:, 0, 0, 0].tolist() == [*range(6, 12)]
+
+
+def test_augmentation_is_that_of_resident_images(tars):
+    draw = Draw(0, 1, torch.arange(8))
+    plain, flipped = batches(tars), batches(tars, flip=True, crop_padding=2)
+    assert torch.equal(flipped.at(draw).images, Augment(3, True, 2, 8, 8)(plain.at(draw).images, draw))
+
+
+def test_bytes_are_decoded_as_files_are(tmp_path):
+    generator = np.random.default_rng(0)
+    for mode, channels in (("L", 1), ("RGB", 3), ("RGBA", 4), ("LA", 2)):
+        from PIL import Image
+
+        shape = (11, 9) if channels == 1 else (11, 9, channels)
+        Image.fromarray(generator.integers(0, 256, shape, dtype=np.uint8), mode).save(tmp_path / "x.png")
+        for wanted in (1, 3):
+            file = decode(tmp_path / "x.png", 8, 8, wanted)
+            assert np.array_equal(decode((tmp_path / "x.png").read_bytes(), 8, 8, wanted), file)
+
+
+def test_ranges_of_paths():
+    assert expanded("s3://a/b-{08..11}.tar") == [f"s3://a/b-{k:02d}.tar" for k in (8, 9, 10, 11)]
+    assert expanded("a-*.tar") == ["a-*.tar"]
+    with pytest.raises(ConfigError, match="5 is more than 2"):
+        expanded("a-{5..2}.tar")
+
+
+def broken(k):
+    return b"" if k == 9 else png(k)[: 30 if k == 8 else None]
+
+
+@pytest.mark.parametrize(
+    ("make", "changes", "message"),
+    [
+        (lambda root: root / "nowhere", {}, "cannot be opened"),
+        (lambda root: write_tars(root, [6]), {"part": "test"}, "one shard and no test split"),
+        (
+            lambda root: write_tars(root, [6, 6]),
+            {"image_column": "jpg"},
+            "no column jpg; set data.image_column to",
+        ),
+        (lambda root: write_tars(root, [6, 6]), {"label_column": "json"}, "no column json; set data.label_column"),
+        (lambda root: write_parquet(root, [6, 6]), {"image_column": "label"}, "its image is int, not the bytes"),
+        (
+            lambda root: write_tars(root, [6, 6]),
+            {"classes": 2},
+            "shard 0, example 2: label 2 is none of",
+        ),
+        (lambda root: write_tars(root, [6, 6, 6], broken), {}, "shard 1, example 2: not an image"),
+        (lambda root: (write_tars(root, [6, 6]) / "train-000.tar").write_bytes(b"x" * 600) and root, {}, "cannot be"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path, make, changes, message):
+    part = changes.pop("part", "train")
+    config = replace(config_of(make(tmp_path)), **changes)
+    with pytest.raises(DataError, match=message) as caught:
+        Source(config, part).resident()
+    assert "\n" not in str(caught.value) and str(caught.value).startswith("stream:")
+
+
+def test_a_damaged_image_in_training_is_named_too(tmp_path):
+    write_tars(tmp_path, [6] * 4, broken)
+    with pytest.raises(DataError, match="shard 1, example [23]: (damaged|zero bytes|not)"):
+        for step in range(3):
+            batches(tmp_path).at(Draw(0, step, torch.arange(8)))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("data=mnist", "data.lanes=2"), "data.lanes: is an option of data=stream"),
+        (("data=stream:x", "data.classes=null"), "data.classes: a stream does not say how many"),
+        (("data=stream:x", "data.classes=3", "data.lanes=3"), "data.lanes: must divide train.batch_size, 8"),
+        (("data=stream:x", "data.classes=3", "data.validation_fraction=0.1"), "data.validation_fraction: a stream has"),
+        (("data=stream:x", "data.classes=3", "data.fraction=0.5"), "data.fraction: a stream has no share"),
+        (("data=stream", "data.classes=3"), "data.path: what to read is missing; write data=stream:SOURCE"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(words, message):
+    said = genvision("train", "family=vae", "backbone=vit", "train.batch_size=8", *words, "--dry-run")
+    assert said.code == 2 and message in said.error
+
+
+def test_the_package_that_is_missing_is_named(tars, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *rest):
+        if name == "datasets":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ConfigError, match=r"pip install 'genvision\[stream\]'"):
+        Source(config_of(tars), "train")
+
+
+def test_a_run_goes_on_to_the_same_bits(tars, tmp_path, monkeypatch):
+    words = (f"data=stream:{tars}", "data.classes=3", *TINY, "data.validation_fraction=0", "family=vae", "backbone=vit")
+    words += ("data.lanes=2", "data.shuffle_buffer=8", "data.resident_images=40", f"run.dir={tmp_path}")
+    said = genvision("train", *words, "run.name=straight")
+    assert said.code == 0, said.err
+    with monkeypatch.context() as patch:
+        signalled_before(patch, StreamBatches, "at", 15, call=3)
+        assert genvision("train", *words, "run.name=broken").code == 143
+    broken, straight = RunFolder(tmp_path / "broken"), RunFolder(tmp_path / "straight")
+    assert sorted(path.name for path in (broken.path / "stream").iterdir()) == ["lane-000.txt", "lane-001.txt"]
+    assert genvision("train", "--resume", broken.path).code == 0
+    assert tree(broken.model) == tree(straight.model) != {}
+
+
+def test_a_lane_without_images_ends_in_an_error():
+    empty = SimpleNamespace(name="stream:x", shards=2, config=SimpleNamespace(labels=False), read=lambda *_: iter(()))
+    with pytest.raises(DataError, match="the shards of lane 0 are empty"):
+        next(Lane(empty, 0, 1, 0, None).read(0))
+
+
+def test_numbered():
+    assert numbered([2, 3]) == [range(2), range(2, 5)]
