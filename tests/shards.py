@@ -17,8 +17,13 @@ CLASSES = 3
 
 def png(k: int, size: int = 8) -> bytes:
     """A gray image of the constant k."""
+    return written(np.full((size, size), k, np.uint8))
+
+
+def written(pixels: np.ndarray) -> bytes:
+    """The PNG of these pixels."""
     buffer = io.BytesIO()
-    Image.fromarray(np.full((size, size), k, np.uint8)).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 

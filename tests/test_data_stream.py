@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import builtins
+import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from runs import TINY, RunFolder, fresh_launch, genvision, tree  # noqa: F401
-from shards import CLASSES, numbered, png, write_parquet, write_tars
-from test_interruption import signalled_before
+from safetensors.torch import load_file
+from shards import CLASSES, numbered, png, write_parquet, write_tars, written
+from test_interruption import needs_cpu, signalled_before
 
 from genvision import data
 from genvision.config import load_config
@@ -26,6 +32,7 @@ from genvision.spec import Draw
 
 SIZES = [6] * 5  # the last shard is the test's
 TRAINED = set(range(24))
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 def config_of(path, *words):
@@ -91,6 +98,23 @@ def test_each_image_comes_once_an_epoch_in_an_order_of_its_own(tars):
     assert [numbers(other, step) for step in range(3)] != [numbers(made, step) for step in range(3)]
 
 
+def test_lanes_share_the_shards_of_each_epoch_anew(tars):
+    lanes = [Lane(Source(config_of(tars), "train"), k, 2, 3, None) for k in range(2)]
+    epochs = [[lane.units(epoch) for lane in lanes] for epoch in range(6)]
+    assert all(sorted(one + two) == [(k, 0) for k in range(4)] for one, two in epochs)
+    assert len({str(epoch) for epoch in epochs}) > 3
+
+
+def test_a_shard_is_read_once_an_epoch_even_where_a_step_is_made_again(tars):
+    """Blocks of six straddle the four slots that a lane has in a step."""
+    made, read = batches(tars, shuffle_buffer=12), []
+    real = made.source.read
+    made.source.read = lambda *unit: read.append(unit) or real(*unit)
+    for step in (0, 1, 2, 2, 3, 4, 4, 5):
+        numbers(made, step)
+    assert 8 <= len(read) <= 10  # two epochs of four shards, and what is read ahead
+
+
 def test_blocks_are_mixed(tars):
     """The shards of a lane are files in order; what is drawn is not."""
     first = [k for step in range(3) for k in numbers(batches(tars, shuffle_buffer=24), step, range(4))]
@@ -119,7 +143,8 @@ def test_processes_share_the_batch_and_open_their_own_lanes_alone(tars):
 @pytest.mark.parametrize("damage", [None, "torn", "another seed", "nonsense"])
 def test_notes_save_reading_and_change_nothing(tars, tmp_path, damage):
     straight = batches(tars, seed=5 if damage == "another seed" else 3, notes=tmp_path)
-    expected = [numbers(batches(tars), step) for step in range(9)]
+    plain = batches(tars)
+    expected = [numbers(plain, step) for step in range(12)]
     for step in range(9):
         numbers(straight, step)
     for file in tmp_path.iterdir():
@@ -130,7 +155,8 @@ def test_notes_save_reading_and_change_nothing(tars, tmp_path, damage):
     made.source.read = lambda *unit: read.append(unit) or real(*unit)
     made.at(Draw(0, 8, torch.arange(1)))  # position 32 of lane 0, in its sixth shard
     assert len(read) <= 2 if damage in (None, "torn") else len(read) >= 6, read
-    assert numbers(batches(tars, notes=tmp_path), 8) == expected[8]
+    again = batches(tars, notes=tmp_path)
+    assert [numbers(again, step) for step in range(7, 12)] == expected[7:]
 
 
 def test_fewer_shards_than_lanes_are_read_in_stripes(tmp_path):
@@ -148,10 +174,13 @@ def test_a_test_split_of_its_own_is_used(tmp_path):
     assert data.load(config, "test").images[:, 0, 0, 0].tolist() == [*range(6, 12)]
 
 
-def test_augmentation_is_that_of_resident_images(tars):
+def test_augmentation_is_that_of_resident_images(tmp_path):
+    write_tars(tmp_path, SIZES, lambda k: written(np.arange(64, dtype=np.uint8).reshape(8, 8) + k))
     draw = Draw(0, 1, torch.arange(8))
-    plain, flipped = batches(tars), batches(tars, flip=True, crop_padding=2)
-    assert torch.equal(flipped.at(draw).images, Augment(3, True, 2, 8, 8)(plain.at(draw).images, draw))
+    plain, flipped = (
+        batches(tmp_path, **changes).at(draw).images for changes in ({}, {"flip": True, "crop_padding": 2})
+    )
+    assert torch.equal(flipped, Augment(3, True, 2, 8, 8)(plain, draw)) and not torch.equal(flipped, plain)
 
 
 def test_bytes_are_decoded_as_files_are(tmp_path):
@@ -171,6 +200,11 @@ def test_ranges_of_paths():
     assert expanded("a-*.tar") == ["a-*.tar"]
     with pytest.raises(ConfigError, match="5 is more than 2"):
         expanded("a-{5..2}.tar")
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:3700])
+    return file.parent
 
 
 def broken(k):
@@ -195,6 +229,7 @@ def broken(k):
             "shard 0, example 2: label 2 is none of",
         ),
         (lambda root: write_tars(root, [6, 6, 6], broken), {}, "shard 1, example 2: not an image"),
+        (lambda root: cut(write_tars(root, [6, 6, 6]) / "train-001.tar"), {}, "shard 1 cannot be read: unexpected end"),
         (lambda root: (write_tars(root, [6, 6]) / "train-000.tar").write_bytes(b"x" * 600) and root, {}, "cannot be"),
     ],
 )
@@ -254,6 +289,32 @@ def test_a_run_goes_on_to_the_same_bits(tars, tmp_path, monkeypatch):
     assert sorted(path.name for path in (broken.path / "stream").iterdir()) == ["lane-000.txt", "lane-001.txt"]
     assert genvision("train", "--resume", broken.path).code == 0
     assert tree(broken.model) == tree(straight.model) != {}
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_while_the_set_grows_tenfold(tmp_path):
+    """2,000 more images of 64x64 pixels would be 24 MiB; the buffer holds 256."""
+    benchmark = Path(__file__).resolve().parents[1] / "benchmarks" / "stream.py"
+    command = [sys.executable, benchmark, "--images", "300", "--out", tmp_path / "stream.json"]
+    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    small, large = json.loads((tmp_path / "stream.json").read_text())["rows"]
+    assert large["set_mib"] > 9 * small["set_mib"] and large["rise_mib"] < small["rise_mib"] + 12
+
+
+@needs_cpu
+@pytest.mark.slow
+def test_two_processes_train_on_a_stream_as_one(tars, tmp_path):
+    words = (f"data=stream:{tars}", "data.classes=3", *TINY, "data.validation_fraction=0", "family=vae", "backbone=vit")
+    words += ("data.lanes=2", "data.shuffle_buffer=8", "data.resident_images=40", f"run.dir={tmp_path}")
+    assert genvision("train", *words, "run.name=one").code == 0
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "train_gen.py"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    root = Path(__file__).resolve().parents[1]
+    subprocess.run([*command, *words, "run.name=two"], env=environment, cwd=root, check=True, capture_output=True)
+    for role in ("encoder", "decoder"):
+        one, two = (load_file(tmp_path / run / "model" / role / WEIGHTS) for run in ("one", "two"))
+        for name, tensor in one.items():
+            torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-5)
 
 
 def test_a_lane_without_images_ends_in_an_error():

@@ -79,7 +79,7 @@ def test_a_training_command_resolves_and_can_have_its_data(words, folder, tmp_pa
     assert "# parameters      " in said.out
     (tmp_path / "config.yaml").write_text(said.out)
     data = load_config(tmp_path / "config.yaml").data
-    assert data.name in ("fashion_mnist_mini", "folder") or data.download
+    assert data.name in ("fashion_mnist_mini", "folder", "stream") or data.download
 
 
 @pytest.mark.parametrize("words", [words for words in COMMANDS if words[0] == "compare"], ids=" ".join)
