@@ -196,7 +196,7 @@ def _print_metrics(report: dict) -> None:
 
 
 def _write_json(path: Path | None, value: dict) -> None:
-    if path:
+    if path and os.environ.get("RANK", "0") == "0":
         from genvision.storage import write_text
 
         write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from genvision.evaluation.features import extract, reference_features, reference
 from genvision.evaluation.memorisation import memorisation
 from genvision.evaluation.protocol import build_protocol, protocol_hash
 from genvision.evaluation.scores import SEED, require_enough, score
+from genvision.evaluation.weights import state_sha256
 from genvision.families.base import Family
 from genvision.probability.units import psnr_db
 from genvision.sampling import draw_images, processes
@@ -188,10 +188,7 @@ def sampling_protocol(settings: Mapping[str, Any], family: Family, *, seed: int,
 
 def weights_hash(family: Family) -> str:
     """First 16 hexadecimal digits of the SHA-256 over names and bytes of all weights."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(family.state_dict().items()):
-        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return state_sha256(family)[:16]
 
 
 def as_json(scored: Scored) -> dict[str, Any]:

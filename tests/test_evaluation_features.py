@@ -22,6 +22,7 @@ class Pixels:
     weights_sha256: str = "00"
     resize: str = "none"
     dim: int = 12
+    source: str = ""
     calls: list[int] = field(default_factory=list)
 
     def __call__(self, images: torch.Tensor) -> features.Features:

@@ -130,7 +130,7 @@ def test_a_signal_after_training_leaves_the_rest_to_be_done(pictures, tmp_path, 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_command_ends_at_once_and_leaves_nothing(trained, tmp_path, monkeypatch, number):
     with monkeypatch.context() as patch:
-        signalled_before(patch, drawing, "_shared", number)
+        signalled_before(patch, drawing, "shared", number)
         said = genvision("sample", trained("diffusion").path, "--num-images", 3, "--out", tmp_path / "images.npz")
     assert said.code == 143 and said.error == f"interrupted by {signal.Signals(number).name}"
     assert not list(tmp_path.iterdir())

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
 
 from genvision.errors import DataError, NonFiniteError, StorageError
 from genvision.probability.randomness import Stream, generator
+from genvision.sampling import processes
+from genvision.sampling.sharing import shared
 from genvision.storage import replacing
 
 if TYPE_CHECKING:
@@ -43,22 +46,21 @@ class Features:
 
 
 def extract(images: Tensor, extractor: Extractor, *, batch_size: int = BATCH_SIZE, progress: bool = False) -> Features:
-    """Features of images (N,C,H,W) uint8, always in batches of exactly `batch_size`.
+    """Features of images (N,C,H,W) uint8 on every process, each of which looks at its share of the batches.
 
-    The last batch is filled with copies of its last image and cut, because a row's last bits depend on the size of its
-    batch. Raises DataError for no images, NonFiniteError for features that are not numbers.
+    A batch has exactly `batch_size` images, the last one filled with copies of its last image and cut: a row's last
+    bits depend on the size of its batch, and so features are the same bits from any number of processes. Raises
+    DataError for no images, NonFiniteError for features that are not numbers.
     """
     if len(images) == 0:
         raise DataError("no images to extract features from; at least one is needed")
-    from tqdm import tqdm
 
-    parts = []
-    for start in tqdm(range(0, len(images), batch_size), desc=extractor.name, unit="batch", disable=not progress):
-        batch = images[start : start + batch_size]
-        missing = batch_size - len(batch)
-        found = extractor(torch.cat([batch, batch[-1:].expand(missing, -1, -1, -1)]) if missing else batch)
-        parts.append((found.pool[: len(batch)], found.logits[: len(batch)]))
-    pool, logits = (torch.cat(part) for part in zip(*parts, strict=True))
+    def look(slots: Tensor) -> Tensor:
+        found = extractor(images[slots.clamp(max=len(images) - 1)])
+        return torch.cat([found.pool, found.logits], 1)
+
+    found = shared(look, len(images), batch_size, title=extractor.name, unit="batch", progress=progress)
+    pool, logits = found[:, : extractor.dim].contiguous(), found[:, extractor.dim :].contiguous()
     if not (torch.isfinite(pool).all() and torch.isfinite(logits).all()):
         raise NonFiniteError(f"extractor {extractor.name} gave features that are not finite; check its weights file")
     return Features(pool, logits)
@@ -70,17 +72,18 @@ def reference_features(image_set: ImageSet, extractor: Extractor, n: int | None 
     A damaged cache file is recomputed; a cache that cannot be written costs a warning, not the score.
     Raises DataError when the set has fewer than n images.
     """
-    reference = reference_subset(image_set, n)
+    reference, state = reference_subset(image_set, n), processes()
     key = reference_key(reference.fingerprint, extractor)
-    for folder in (BUNDLED, cache_folder()):
-        pool = _load(folder / f"{key}.safetensors", (len(reference), extractor.dim))
-        if pool is not None:
-            return _reference(pool)
-    pool = extract(reference.images, extractor, progress=True).pool
-    try:
-        save_reference(pool, cache_folder() / f"{key}.safetensors")
-    except StorageError as error:
-        log.warning("reference features are not cached: %s", error)
+    places = [folder / f"{key}.safetensors" for folder in (BUNDLED, cache_folder())]
+    loaded = (_load(place, (len(reference), extractor.dim)) for place in places)
+    pool = next((found for found in loaded if found is not None), None)
+    here = pool is not None
+    if not all(gather_object([here]) if state.num_processes > 1 else [here]):  # all compute, or none
+        pool = extract(reference.images, extractor, progress=True).pool
+        if state.is_local_main_process:
+            _keep(pool, places[-1])
+        state.wait_for_everyone()
+    assert pool is not None
     return _reference(pool)
 
 
@@ -110,7 +113,7 @@ def reference_key(fingerprint: str, extractor: Extractor) -> str:
         "weights": extractor.weights_sha256,
         "resize": extractor.resize,
         "code": CODE_VERSION,
-    }
+    } | ({"source": extractor.source} if extractor.source else {})
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -125,6 +128,13 @@ def save_reference(pool: Tensor, path: Path) -> None:
 
     with replacing(path) as temporary:
         temporary.write_bytes(save({"pool": pool.contiguous()}, {"sha256": _digest(pool)}))
+
+
+def _keep(pool: Tensor, path: Path) -> None:
+    try:
+        save_reference(pool, path)
+    except StorageError as error:
+        log.warning("reference features are not cached: %s", error)
 
 
 def _load(path: Path, shape: tuple[int, int]) -> Tensor | None:

@@ -9,63 +9,22 @@ from typing import Any
 
 from genvision.errors import DataError
 from genvision.evaluation.protocol import protocol_hash
+from genvision.evaluation.record_fields import (
+    COUNT,
+    FIELDS,
+    KINDS,
+    MAX_NUMBER,
+    NUMBER,
+    OPTIONAL,
+    REQUIRED,
+    SCHEMA,
+    STATUSES,
+    TEXT,
+)
 from genvision.storage import write_text
 
-SCHEMA = 1
 FILE_NAME = "result.json"
 MAX_BYTES = 4_000_000
-MAX_NUMBER = 2.0**63  # no setting and nothing counted here is larger; a larger one is a damaged file
-
-STATUSES = ("finished", "failed", "diverged")
-KINDS = ("exact", "bound", "estimate")
-
-TEXT = (str,)
-COUNT = (int,)
-NUMBER = (int, float)
-REQUIRED: dict[str, tuple[type, ...]] = {
-    "run": TEXT,  # the run folder's name
-    "status": TEXT,  # one of STATUSES
-    "family": TEXT,
-    "backbone": TEXT,
-    "data": TEXT,  # name of the set it was trained on
-}
-OPTIONAL: dict[str, tuple[type, ...]] = {
-    "reason": TEXT,  # why a run failed or diverged
-    "encoder_backbone": TEXT,  # both only where a VAE's two halves differ
-    "decoder_backbone": TEXT,
-    "size": TEXT,
-    "classes": COUNT,  # that images are drawn of; 0: it knows no labels
-    "seed": COUNT,
-    "learning_rate": NUMBER,
-    "data_fraction": NUMBER,  # of the training images
-    "config_hash": TEXT,
-    "cell_hash": TEXT,  # config_hash without the training seed
-    "dataset_sha256": TEXT,  # pixels of the training images
-    "git": (dict,),  # {"commit": str, "dirty": bool}; null outside a checkout
-    "packages": (dict,),  # name -> version
-    "device": TEXT,
-    "processes": COUNT,
-    "threads": COUNT,  # per process
-    "precision": TEXT,
-    "parameters": COUNT,
-    "macs_per_image": NUMBER,  # of one pass through every network, multiply-adds
-    "images_seen": COUNT,
-    "steps": COUNT,
-    "train_seconds": NUMBER,
-    "sample_seconds": NUMBER,  # for all of sampled_images
-    "sampled_images": COUNT,
-    "network_evaluations_per_image": NUMBER,
-    "protocol": (dict,),
-    "protocol_hash": TEXT,
-    "metrics": (dict,),  # as scores.score gives them; null or empty where nothing was scored
-    "bits_per_dim": (dict,),  # as likelihood.bits_per_dim gives it
-    "validation": (dict,),  # name -> number: the loss on held-out images, and the family's diagnostics of them
-    "anchors": (list,),  # [{"name": "real training images", "value": 9.1}]: Fréchet distances under the same protocol
-    "grid": TEXT,  # the sample grid, relative to the record's folder
-    "note": TEXT,  # anything a reader must know, such as why there is no score
-    "command": TEXT,
-}
-FIELDS = REQUIRED | OPTIONAL
 
 Record = dict[str, Any]
 
@@ -113,15 +72,15 @@ def read_record(path: Path) -> Record:
 
 def validate_record(record: Any) -> None:
     """Raise DataError naming the first field of a record that does not fit the schema."""
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+    if not (isinstance(record, dict) and _is(record.get("schema"), COUNT) and record["schema"] == SCHEMA):
         raise DataError(f"not a result record of schema {SCHEMA}")
     if unknown := sorted(set(record) - set(FIELDS) - {"schema"}):
         raise DataError(f"unknown record field {unknown[0]}")
-    for name, types in FIELDS.items():
+    for name, field in FIELDS.items():
         value = record.get(name)
         if value is None and name in OPTIONAL:
             continue
-        _require(_is(value, types), name, value)
+        _require(_is(value, field.types), name, value)
     _require(record["status"] in STATUSES, "status", record["status"])
     if record.get("protocol") is not None or record.get("protocol_hash") is not None:
         honest = record.get("protocol") and protocol_hash(record["protocol"]) == record.get("protocol_hash")

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
-from collections.abc import Callable
-from functools import cache
-
 import torch
-from accelerate import PartialState
-from accelerate.utils import gather_object
 from torch import Tensor
-from tqdm import tqdm
 
 from genvision.errors import ConfigError
-from genvision.families.base import Family, chunks
+from genvision.families.base import Family
+from genvision.sampling.sharing import shared
 from genvision.spec import Batch, Draw
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def processes() -> PartialState:
-    """This process among those that a launcher started; without an accelerator they talk over gloo."""
-    _leave_at_exit()
-    return PartialState(cpu=not torch.accelerator.is_available())
-
-
-@cache
-def _leave_at_exit() -> None:
-    """A process that ends inside a group of gloo may abort the others as they end."""
-    atexit.register(lambda: torch.distributed.is_initialized() and torch.distributed.destroy_process_group())
 
 
 def draw_images(
@@ -42,17 +24,23 @@ def draw_images(
     progress: bool = False,
     **options,
 ) -> Tensor:
-    """n images (n,C,H,W) uint8 on the CPU of every process.
+    """n images (n,C,H,W) uint8 on the CPU of every process, whose share of the chunks `sharing.shared` decides.
 
-    Process r of w draws the chunks r, r + w, r + 2w, ..; a chunk is always drawn whole, because rows of a batch are
-    bit-equal only at equal batch size. `precision` ("no", "bf16", "fp16") is that of the autocast around the networks
-    (`family.sampling_precision` says what a family makes of it); it, the chunk size and the options of the family's
-    sampler all belong to the protocol of a score.
+    `precision` ("no", "bf16", "fp16") is that of the autocast around the networks (`family.sampling_precision` says
+    what a family makes of it); it, the chunk size and the options of the family's sampler all belong to the protocol of
+    a score.
     """
     labels = family.check_labels(labels, n)
     device = next(family.parameters()).device
     with torch.autocast(device.type, AUTOCAST.get(precision), enabled=precision in AUTOCAST):
-        return _shared(lambda slots: family.sample_chunk(slots, labels, seed, **options), n, chunk_size, progress)
+        return shared(
+            lambda slots: family.sample_chunk(slots, labels, seed, **options),
+            n,
+            chunk_size,
+            title="sampling",
+            unit="chunk",
+            progress=progress,
+        )
 
 
 @torch.no_grad()
@@ -77,7 +65,7 @@ def log_likelihoods(
     was_training = family.training
     family.eval()
     try:
-        return _shared(measure, len(images), chunk_size, progress)
+        return shared(measure, len(images), chunk_size, title="likelihood", unit="chunk", progress=progress)
     finally:
         family.train(was_training)
 
@@ -86,14 +74,3 @@ def require_exact(family: Family) -> None:
     """ConfigError where the family cannot say how likely an image is."""
     if family.likelihood != "exact":
         raise ConfigError(f"the log-likelihood of an image is not known to family={family.options.name}; leave it out")
-
-
-def _shared(work: Callable[[Tensor], Tensor], n: int, chunk_size: int, progress: bool) -> Tensor:
-    """`work` (slots -> a row each) on all chunks of n slots; every process does its share and gets all rows."""
-    state = processes()
-    mine = list(enumerate(chunks(n, chunk_size)))[state.process_index :: state.num_processes]
-    bar = tqdm(mine, "sampling", unit="chunk", disable=not (progress and state.is_main_process), leave=False)
-    done = [(i, work(slots)) for i, slots in bar]
-    if state.num_processes > 1:
-        done = sorted(gather_object(done), key=lambda pair: pair[0])
-    return torch.cat([rows for _, rows in done])[:n]

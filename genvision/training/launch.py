@@ -18,11 +18,9 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 
 from genvision.config.schema import Config
-from genvision.errors import ConfigError
-from genvision.sampling import processes
+from genvision.sampling.sharing import ON_CPUS, processes
 from genvision.training.precision import resolve_precision
 
-ON_CPUS = "ACCELERATE_USE_CPU=true torchrun --nproc_per_node N train_gen.py"
 _log = logging.getLogger(__name__)
 
 
@@ -32,19 +30,12 @@ def make_accelerator(config: Config) -> Accelerator:
     Nothing is left to accelerate's environment variables: accumulation is the loop's own, and buffers are shared by the
     loop once a step (DDP would send constant masks too, before every forward).
     """
-    cpu = not torch.accelerator.is_available()
     place = processes()
-    asked = int(os.environ.get("WORLD_SIZE", "1"))
-    if asked != place.num_processes:
-        raise ConfigError(
-            f"launched as {asked} processes, but each is alone: on CPUs use "
-            f"{ON_CPUS}, on GPUs accelerate launch --multi_gpu"
-        )
     if place.is_main_process and (wanted := _processes_asked_for()) > place.num_processes:
         _log.warning("accelerate launch --num_processes %d starts one process on CPUs; use %s", wanted, ON_CPUS)
     set_threads(config.run.threads, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     return Accelerator(
-        cpu=cpu,
+        cpu=not torch.accelerator.is_available(),
         mixed_precision=resolve_precision(config.train.precision, place.device or torch.device("cpu")),
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
