@@ -87,7 +87,8 @@ class Experiment:
             self.reference = reference_set(config.score.reference, config.data, shape, n)
             check_training(self._training(), self.reference, n)
         self.held_out = data.load(config.data, "validation") if config.data.validation_fraction else None
-        found = checkpoint.resolve(resume, folder.checkpoints) if folder and resume else None
+        owner = {"config_hash": resume_hash(config), "dataset": self.train_set.fingerprint}
+        found = checkpoint.resolve(resume, folder.checkpoints, owner) if folder and resume else None
         self.codec = fit_codec(config, self.train_set, folder)
         self.state = self._make_state(found)
         # a likelihood that takes long is left to `genvision nll`
@@ -117,9 +118,8 @@ class Experiment:
     def train(self, signals: Signals) -> None:
         """Train to the end of the budget, and watch. A signal ends it between two steps, with a checkpoint."""
         self.accelerator.print(header(self.accelerator))
-        self.accelerator.print(
-            f"{self.folder.path}: {'resuming' if self.state.step else 'starting'} at step {self.state.step}"
-        )
+        verb = "resuming" if self.state.step else "starting"
+        self.accelerator.print(f"{self.folder.path}: {verb} at step {self.state.step}")
         with self._metrics_log() as log, Progress(self.state.total_steps, self.state.step, enabled=self.main) as bar:
             try:
                 with signals.deferred():

@@ -65,7 +65,7 @@ def test_a_checkpoint(hostile, run, name):
     }
     for file in FILES:
         commit(run / "checkpoints" / "step-000000006", {**before, file: hostile[name]}.items())
-        assert "step-000000006" in refused(4, "train", "--resume", run)
+        assert "step-000000006" in refused(4, "train", "--resume", newest)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,9 +10,9 @@ import importlib.metadata
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import NoneType
+from types import MappingProxyType
 from typing import Any
 
 import safetensors.torch
@@ -35,9 +35,16 @@ from genvision.training.tensors import (
 )
 
 FILES = ("model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json")
-_TYPES = {"config_hash": (str,), "step": (int,), "images_seen": (int,), "ema_updates": (int,)}
-_TYPES |= {"total_steps": (int, NoneType), "grad_scaler": (dict, NoneType)}
 _NAME = re.compile(r"step-(\d{9,})")
+_FIELDS = {  # of state.json: without any one of them a run would silently go on from something else
+    "step": int,
+    "images_seen": int,
+    "total_steps": int | None,
+    "ema_updates": int,
+    "grad_scaler": dict | None,
+    "config_hash": str,
+}
+_ANYBODYS: Mapping[str, str] = MappingProxyType({})
 _log = logging.getLogger(__name__)
 
 
@@ -45,8 +52,9 @@ def save(state: TrainState, root: Path, config_hash: str, keep: int) -> Path:
     """Writes `root/step-%09d`, then removes all but the `keep` (at least 1) newest up to this step.
 
     A valid checkpoint of this step and configuration is left as it is: it holds the same state. Those of later steps,
-    left by another attempt, are neither counted nor removed. The main process writes, the others wait, and all of them
-    raise StorageError together when it cannot.
+    left by another attempt, those of another configuration and those whose state.json cannot be read are neither
+    counted nor removed. The main process writes, the others wait, and all of them raise StorageError together when it
+    cannot.
     """
     target = root / f"step-{state.step:09d}"
     outcome: list[str | None] = [None]
@@ -54,7 +62,8 @@ def save(state: TrainState, root: Path, config_hash: str, keep: int) -> Path:
         try:
             if not _holds(target, config_hash):
                 commit(target, _contents(state, config_hash))
-            for _, older in _steps(root, up_to=state.step)[max(1, keep) :]:
+            ours = [older for _, older in _steps(root, up_to=state.step) if _is_of(older, {"config_hash": config_hash})]
+            for older in ours[max(1, keep) :]:
                 discard(older)
         except StorageError as fault:
             outcome = [str(fault)]
@@ -72,7 +81,7 @@ def load(state: TrainState, path: Path, config_hash: str) -> None:
     `state.total_steps` is taken over only where this configuration leaves it open (a budget in minutes).
     """
     verify(path, FILES)
-    about = _counters(path)
+    about = _about(path)
     if about["config_hash"] != config_hash:
         raise ConfigError(
             f"{path}: made under another configuration (hash {about['config_hash']}, this run's is {config_hash}); "
@@ -111,34 +120,41 @@ def load_averaged(family: Family, path: Path) -> None:
     restore_module(family, ema)
 
 
-def latest(root: Path) -> Path | None:
-    """The newest valid checkpoint below `root`; None where there is none at all.
+def latest(root: Path, owner: Mapping[str, str] = _ANYBODYS) -> Path | None:
+    """The newest valid checkpoint of a run below `root`; None where there is none at all.
 
-    A damaged one is skipped with one line of warning. Raises RunError where all of them are damaged.
+    owner  the entries of state.json, "config_hash" and "dataset", by which the run knows its own
+    One that is damaged or another run's is skipped with one line of warning. Where all valid ones are another run's it
+    is the newest of them, which `load` refuses by name. Raises RunError where all of them are damaged.
     """
-    found = _steps(root)
+    found, foreign = _steps(root), []
     for _, folder in found:
         try:
             verify(folder, FILES)
+            _about(folder)
         except RunError as fault:
             _log.warning("%s: skipped", fault)
             continue
-        return folder
-    if found:
+        if _is_of(folder, owner):
+            for other in foreign:
+                _log.warning("%s: of another configuration or trained on other images: skipped", other)
+            return folder
+        foreign.append(folder)
+    if found and not foreign:
         raise RunError(f"{root}: none of its {len(found)} checkpoints can be read; start again under another run.name")
-    return None
+    return foreign[0] if foreign else None
 
 
-def resolve(choice: str, root: Path) -> Path | None:
+def resolve(choice: str, root: Path, owner: Mapping[str, str] = _ANYBODYS) -> Path | None:
     """What `--resume` means: "auto" is the newest valid checkpoint of the run (None: start afresh); else a path to a
     checkpoint, to a `checkpoints` folder or to a run folder. Raises RunError where the path holds none."""
     if choice == "auto":
-        return latest(root)
+        return latest(root, owner)
     path = Path(choice)
     if _NAME.fullmatch(path.name):
         verify(path, FILES)
         return path
-    found = latest(path / "checkpoints" if (path / "checkpoints").is_dir() else path)
+    found = latest(path / "checkpoints" if (path / "checkpoints").is_dir() else path, owner)
     if found is None:
         raise RunError(f"{path}: no checkpoint here; name a run folder or one of its checkpoints/step-*, or use auto")
     return found
@@ -151,16 +167,29 @@ def _read(file: Path) -> dict[str, Tensor]:
         raise RunError(f"{file.parent}: damaged ({fault})") from fault
 
 
-def _counters(path: Path) -> dict[str, Any]:
-    """What state.json says. Raises RunError unless it says all that it must, in the types it must."""
+def _about(path: Path) -> dict[str, Any]:
+    """state.json of a checkpoint, every entry there and of its type. Raises RunError."""
     try:
         about = json.loads((path / FILES[3]).read_bytes())
-        if all(type(about[name]) in types for name, types in _TYPES.items()):
-            return about
-        fault: object = "a value of another type"
-    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
-        fault = error
-    raise RunError(f"{path}: damaged ({FILES[3]}: {fault})")
+    except (OSError, ValueError, RecursionError) as fault:
+        raise RunError(f"{path}: damaged ({FILES[3]} cannot be read)") from fault
+    if not isinstance(about, dict):
+        raise RunError(f"{path}: damaged ({FILES[3]} cannot be read)")
+    for name, kind in _FIELDS.items():
+        if name not in about or not isinstance(about[name], kind):
+            raise RunError(f"{path}: damaged ({FILES[3]} lacks {name})")
+    if (named := _NAME.fullmatch(path.name)) and int(named[1]) != about["step"]:
+        raise RunError(f"{path}: damaged ({FILES[3]} is of step {about['step']})")
+    return about
+
+
+def _is_of(path: Path, owner: Mapping[str, str]) -> bool:
+    """Whether a checkpoint says of itself that it is this run's; one that cannot be read says nothing."""
+    try:
+        about = _about(path)
+    except RunError:
+        return False
+    return all(about.get(name, value) == value for name, value in owner.items())
 
 
 def _holds(path: Path, config_hash: str) -> bool:
@@ -168,7 +197,7 @@ def _holds(path: Path, config_hash: str) -> bool:
         verify(path, FILES)
     except RunError:
         return False
-    return _counters(path)["config_hash"] == config_hash
+    return _is_of(path, {"config_hash": config_hash})
 
 
 def _steps(root: Path, up_to: int | None = None) -> list[tuple[int, Path]]:

@@ -31,7 +31,9 @@ def commit(target: Path, files: Iterable[tuple[str, bytes]]) -> Path:
     needed = 0
     root, beside = target.parent, target.parent / f"{TEMPORARY}{target.name}-{os.getpid()}"
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        if not root.is_dir():
+            root.mkdir(parents=True)
+            flush_folder(root.parent)
         for leftover in root.glob(f"{TEMPORARY}*"):
             shutil.rmtree(leftover)
         beside.mkdir()
