@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genvision.analysis import augmentation, cost, equivariance, metric, similarity, speed
+from genvision.analysis import augmentation, cost, equivariance, metric, sight, similarity, skips, speed
 
 STUDIES = {
     study.name: study
@@ -13,5 +13,7 @@ STUDIES = {
         equivariance.STUDY,
         augmentation.STUDY,
         similarity.STUDY,
+        sight.STUDY,
+        skips.STUDY,
     )
 }
