@@ -7,7 +7,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 
 from genvision.analysis.estimates import over_seeds
 from genvision.analysis.figures import look
-from genvision.analysis.study import Rows
+from genvision.analysis.study import Estimate, Rows
 
 BETWEEN = (1.0, 1.5, 2.0, 3.0, 5.0)  # numbers that a logarithmic axis of few decades shows
 
@@ -19,6 +19,12 @@ def curve(ax: Axes, rows: Rows, x: str, k: int, label: str) -> None:
     if found:
         ends = [(one.high - one.low) / 2 for one in found]
         ax.errorbar(places, [one.value for one in found], ends, label=label, capsize=2, **look(k))
+
+
+def point(ax: Axes, x: float, one: Estimate, k: int, label: str = "_") -> None:
+    """One estimate with its interval; a label that starts with "_" stays out of the legend."""
+    style = look(k) | {"linestyle": ""}
+    ax.errorbar([x], [one.value], [(one.high - one.low) / 2], label=label, capsize=2, **style)
 
 
 def whole_numbers(ax: Axes) -> None:

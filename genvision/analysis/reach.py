@@ -53,7 +53,7 @@ def uniform_distance(grid: tuple[int, int]) -> float:
 
 
 def heard(network: nn.Module, run: Callable[[], Any], images: Tensor, names: list[str]) -> dict[str, Tensor]:
-    """{name: (H,W)} the mean squared gradient of an activation in the middle of the grid to every pixel.
+    """{name: (B,H,W)} the squared gradient of an activation in the middle of the grid to every pixel of its image.
 
     run     a forward pass on `images` (B,C,H,W), which must require gradients
     Luo et al. 2016, "Understanding the effective receptive field in deep convolutional neural networks"; of every
@@ -65,7 +65,7 @@ def heard(network: nn.Module, run: Callable[[], Any], images: Tensor, names: lis
         middle = h[:, h.shape[1] // 2, h.shape[2] // 2]
         mixture = torch.randn(middle.shape[1], generator=torch.Generator().manual_seed(0)).to(middle)
         (slope,) = torch.autograd.grad((middle @ mixture).sum(), images, retain_graph=True)
-        found[name] = slope.square().mean((0, 1))
+        found[name] = slope.square().mean(1)
     return found
 
 
@@ -78,3 +78,23 @@ def width(field: Tensor) -> float:
         places = torch.arange(len(marginal), dtype=torch.float64)
         variances.append((marginal * (places - marginal @ places) ** 2).sum())
     return float((sum(variances) / 2) ** 0.5)
+
+
+def rollout(weights: list[Tensor]) -> Tensor:
+    """Attention of layers (B,heads,T,T), first to last -> (B,T,T) how much of every input each output holds.
+
+    The mean over heads, half of it the skip, multiplied from layer to layer; rows sum to 1 (Abnar & Zuidema 2020,
+    "Quantifying attention flow in transformers", section 3).
+    """
+    flow = torch.eye(weights[0].shape[-1]).to(weights[0])
+    for each in weights:
+        flow = (each.mean(1) + torch.eye(each.shape[-1]).to(each)) / 2 @ flow
+    return flow
+
+
+def adaptivity(weights: Tensor) -> Tensor:
+    """(B,heads,T,T) -> (heads,) total variation in [0, 1] between an image's attention and the mean of all images.
+
+    0 where every image is attended to alike, as a fixed kernel does.
+    """
+    return (weights - weights.mean(0)).abs().sum(-1).mean((0, 2)) / 2

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from genvision.analysis.capture import sites
-from genvision.analysis.curves import curve, whole_numbers
+from genvision.analysis.curves import curve, point, whole_numbers
 from genvision.analysis.estimates import mean_of, over_seeds, seed_ratios, select
-from genvision.analysis.figures import look, panels
+from genvision.analysis.figures import panels
 from genvision.analysis.passes import forward, noisy, test_batches
 from genvision.analysis.reach import attention_distance, heard, recorded, uniform_distance, width
 from genvision.analysis.runs import Runs, Trained
@@ -47,7 +47,7 @@ def fields(one: Trained, role: str, batch: Batch, draw: Draw, group: int) -> Row
     blocks = [name for name in sites(network, run) if name.startswith("trunk.blocks.") and not name.endswith("mixing")]
     found = heard(network, run, images, blocks)
     base = {"part": f"{role} field", "what": one.config.backbone, "seed": group, "head": 0}
-    return [base | {"i": i, "value": round(width(found[name]), 4)} for i, name in enumerate(blocks)]
+    return [base | {"i": i, "value": round(width(found[name].mean(0)), 4)} for i, name in enumerate(blocks)]
 
 
 def attended(one: Trained, role: str, batch: Batch, draw: Draw, group: int) -> Rows:
@@ -126,8 +126,7 @@ def heads(ax: Axes, rows: Rows, k: int, label: str) -> None:
     for i, head in sorted({(row["i"], row["head"]) for row in rows}):
         each = [{**row, "value": row["value"] / row["uniform"]} for row in rows if (row["i"], row["head"]) == (i, head)]
         (one,) = over_seeds(label, each)
-        place = i + 0.1 * head + 0.05 * k
-        ax.errorbar([place], [one.value], [(one.high - one.low) / 2], capsize=2, label=shown, **look(k))
+        point(ax, i + 0.1 * head + 0.05 * k, one, k, shown)
         shown = "_"  # in the legend once
 
 

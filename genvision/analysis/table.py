@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from genvision.analysis import augmentation, cost, equivariance, metric, sight, similarity, skips, speed
+from genvision.analysis import (
+    augmentation,
+    cost,
+    embeddings,
+    equivariance,
+    explanations,
+    metric,
+    places,
+    probes,
+    sight,
+    similarity,
+    skips,
+    speed,
+)
 
 STUDIES = {
     study.name: study
@@ -15,5 +28,9 @@ STUDIES = {
         similarity.STUDY,
         sight.STUDY,
         skips.STUDY,
+        probes.STUDY,
+        places.STUDY,
+        explanations.STUDY,
+        embeddings.STUDY,
     )
 }
