@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from genvision.analysis import (
     augmentation,
+    coherence,
     cost,
     embeddings,
     equivariance,
     explanations,
+    latents,
     metric,
     places,
     probes,
@@ -15,6 +17,7 @@ from genvision.analysis import (
     similarity,
     skips,
     speed,
+    traversal,
 )
 
 STUDIES = {
@@ -32,5 +35,8 @@ STUDIES = {
         places.STUDY,
         explanations.STUDY,
         embeddings.STUDY,
+        coherence.STUDY,
+        latents.STUDY,
+        traversal.STUDY,
     )
 }
