@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from genvision.build import build
@@ -58,7 +57,7 @@ class OverlapStem(nn.Module):
         self.conv = nn.Conv2d(c_in, width, patch + 2 * (patch // 2), stride=patch, padding=patch // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return rearrange(self.conv(x), "b d h w -> b h w d")
+        return self.conv(x).permute(0, 2, 3, 1)
 
 
 class OverlapHead(nn.Module):
@@ -71,7 +70,7 @@ class OverlapHead(nn.Module):
         nn.init.zeros_(self.conv.weight)
 
     def forward(self, h: Tensor) -> Tensor:
-        return self.conv(rearrange(h, "b h w d -> b d h w"))
+        return self.conv(h.permute(0, 3, 1, 2))
 
 
 def make(cell: Cell, spec: ImageSpec, seed: int, words: Sequence[str]) -> Family:
