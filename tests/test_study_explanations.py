@@ -26,7 +26,7 @@ def test_rollout_of_attention_to_itself_and_of_hands_passing_on():
 
 
 def test_rollout_takes_the_first_layer_first():
-    first, second = torch.eye(3).roll(1, 1)[None, None], torch.full((1, 1, 3, 3), 1 / 3)
+    first, second = torch.eye(3).roll(1, 1)[None, None], torch.eye(3)[[0, 0, 0]][None, None]
     half = (torch.eye(3) + second[0, 0]) / 2
     torch.testing.assert_close(rollout([first, second])[0], half @ (torch.eye(3) + first[0, 0]) / 2)
 
