@@ -15,7 +15,7 @@ from genvision.analysis.passes import forward, test_batches
 from genvision.analysis.runs import Runs, Trained
 from genvision.analysis.study import Rows, Setting
 
-ROLES = {"encoder": "vae", "denoiser": "diffusion"}
+ROLES = {"encoder": "vae", "decoder": "vae", "denoiser": "diffusion", "predictor": "autoregressive"}
 WITHIN = ("convnet", "vit", "mixer")
 ACROSS = (("convnet", "vit"), ("convnet", "mixer"), ("mixer", "vit"))
 TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -24,8 +24,11 @@ TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 def measure(setting: Setting, runs: Runs) -> Rows:
     """Alignment of layers in groups of batches of test images: groups are what intervals are over."""
     rows: Rows = []
-    for role, family in ROLES.items():
-        models = {f"{one.config.backbone}-{k}": one for k, one in numbered(runs, family, setting["seeds"])}
+    for role in setting["roles"]:
+        models = {f"{one.config.backbone}-{k}": one for k, one in numbered(runs, ROLES[role], setting["seeds"])}
+        if ROLES[role] == "vae" and runs.given is None:
+            narrow = runs.of("vae", seeds=setting["seeds"][:1], words=setting["narrow"])
+            models |= {f"{one.config.backbone}-narrow": one for one in narrow}
         for kernel in setting["kernels"]:
             for group in range(setting["groups"]):
                 rows += pairs(models, role, kernel, group, setting)
@@ -50,14 +53,14 @@ def grams(one: Trained, role: str, kernel: str, batch: Any, draw: Any, time: flo
 
 
 def pairs(models: dict[str, Trained], role: str, kernel: str, group: int, setting: Setting) -> Rows:
-    """Every two layers of one network, of two seeds of a backbone, and of two backbones."""
+    """Every two layers of one network, of two seeds or widths of a backbone, and of two backbones."""
     names, total = [], 0.0
     for batch, draw in batches_of(next(iter(models.values())), group, setting):
         names, each = zip(*(grams(one, role, kernel, batch, draw) for one in models.values()), strict=True)
         total = total + hsic(torch.cat(each))
     ends = np.cumsum([0, *map(len, names)])
     place = {model: slice(ends[k], ends[k + 1]) for k, model in enumerate(models)}
-    wanted = [(f"{name}-0", f"{name}-{k}") for name in WITHIN for k in (0, 1)]
+    wanted = [(f"{name}-0", f"{name}-{other}") for name in WITHIN for other in ("0", "1", "narrow")]
     wanted += [(f"{one}-0", f"{other}-0") for one, other in ACROSS]
     rows, aligned = [], alignment(torch.as_tensor(total))
     for one, other in wanted:
