@@ -35,17 +35,18 @@ def measure(setting: Setting, runs: Runs) -> Rows:
     words = f"data={setting['data']}", *setting["words"]
     config = load_config(None, ["family=diffusion", *words]).data
     train, test = data.load(config, "train"), data.load(config, "test")
+    real = test.images[: setting["test_images"]]
     rows: Rows = []
     for seed in setting["seeds"]:
         for cell in CELLS:
-            if test.images.shape[2] % cell.patch:
+            if real.shape[2] % cell.patch:
                 continue  # the small images of a rehearsal
             family = make(cell, data.spec_of(config), seed, words)
             fit(family, train, setting["steps"], setting["batch"], seed)
             drawn = family.sample(setting["images"], seed=seed, steps=setting["sampler_steps"])
             base = {"what": str(cell), "patch": cell.patch, "seed": seed}
-            rows += [base | row for row in described(drawn, test.images, SIDES if cell.patch == 1 else (cell.patch,))]
-            lost = loss_on(family, test, setting["test_images"])
+            rows += [base | row for row in described(drawn, real, SIDES if cell.patch == 1 else (cell.patch,))]
+            lost = loss_on(family, test, len(real))
             rows.append(base | {"part": "loss", "value": round(lost, 5)})
     return rows
 
@@ -110,7 +111,7 @@ def draw(table: Rows, figure: Figure) -> None:
         ax.set(title=part.replace("_", " "), ylabel=label, xlabel="patch (pixels per side; 1: no patches)")
         ax.set_xticks((1, *SIDES))
     axes[0].axhline(1, color="0.5", linewidth=0.8)
-    axes[0].legend(loc="upper left")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names))
 
 
 STUDY = Study(

@@ -102,7 +102,7 @@ STUDY = Study(
         ),
     ),
     presets={
-        "smoke": {"seeds": (0, 1), "words": ("data.labels=false",)},
+        "smoke": {"seeds": (0, 1), "words": ()},
         "cpu": {"seeds": (0, 1, 2), "words": ("size=mini", "data.labels=false")},
         "gpu": {"seeds": (0, 1, 2), "words": ("data.labels=false",)},
     },

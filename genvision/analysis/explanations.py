@@ -133,7 +133,7 @@ STUDY = Study(
         ),
     ),
     presets={
-        "smoke": {"seeds": (0, 1), "words": ("data.labels=false",), "images": 4},
+        "smoke": {"seeds": (0, 1), "words": (), "images": 4},
         "cpu": {"seeds": (0, 1, 2), "words": ("size=mini", "data.labels=false"), "images": 128},
         "gpu": {"seeds": (0, 1, 2), "words": ("data.labels=false",), "images": 512},
     },

@@ -153,7 +153,7 @@ STUDY = Study(
     ),
     presets={
         "smoke": {
-            "backbones": BACKBONES[:2], "seeds": (0, 1), "words": ("data.labels=false",), "depths": (1,),
+            "backbones": BACKBONES[:2], "seeds": (0, 1), "words": (), "depths": (),
             "batch": 4, "batches": 2,
         },
         "cpu": {

@@ -155,7 +155,7 @@ STUDY = Study(
         ),
     ),
     presets={
-        "smoke": {"seeds": (0, 1), "words": ("data.labels=false",), "images": 32, "tokens": 500},
+        "smoke": {"seeds": (0, 1), "words": (), "images": 32, "tokens": 500},
         "cpu": {"seeds": (0, 1, 2), "words": ("size=mini", "data.labels=false"), "images": 500, "tokens": 4000},
         "gpu": {"seeds": (0, 1, 2), "words": ("data.labels=false",), "images": 2000, "tokens": 20000},
     },

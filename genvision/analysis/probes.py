@@ -129,7 +129,7 @@ STUDY = Study(
     ),
     presets={
         "smoke": {
-            "seeds": (0, 1), "words": ("data.labels=false",), "times": (0.1, 0.9),
+            "seeds": (0, 1), "words": (), "times": (0.1, 0.9),
             "train": 32, "test": 16, "batch": 16,
         },
         "cpu": {
