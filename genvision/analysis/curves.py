@@ -32,6 +32,13 @@ def whole_numbers(ax: Axes) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
+def as_map(ax: Axes) -> None:
+    """Axes of a matrix or an image: whole numbers on both, no lines between."""
+    ax.grid(False)
+    whole_numbers(ax)
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+
+
 def few_decades(ax: Axes) -> None:
     """A logarithmic vertical axis with numbers as they are written, between the powers of ten too."""
     ax.set_yscale("log")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from genvision.analysis.curves import curve
+from genvision.analysis.curves import as_map, curve
 from genvision.analysis.estimates import over_seeds, select
 from genvision.analysis.figures import panels
 from genvision.analysis.reach import distances
@@ -73,7 +73,7 @@ def draw(table: Rows, figure: Figure) -> None:
     for ax, role in zip(axes, ROLES, strict=False):
         rows = select(table, "map", f"{role}, trained")
         ax.set(title=f"{role}: to the middle place", xlabel="token, column", ylabel="token, row")
-        ax.grid(False)
+        as_map(ax)
         if rows:
             first = [row for row in rows if row["seed"] == rows[0]["seed"]]
             shape = 1 + max(row["i"] for row in first), 1 + max(row["j"] for row in first)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from genvision.analysis.curves import point, whole_numbers
+from genvision.analysis.curves import as_map, point, whole_numbers
 from genvision.analysis.estimates import mean_of, over_seeds, seed_means, select
 from genvision.analysis.explaining import middle, occluded, per_patch, rank_correlation
 from genvision.analysis.figures import panels
@@ -103,7 +103,7 @@ def draw(table: Rows, figure: Figure) -> None:
 
 def picture(figure: Figure, ax: Axes, rows: Rows) -> None:
     """A map, the mean over seeds."""
-    ax.grid(False)
+    as_map(ax)
     if not rows:
         return
     shares = np.zeros((1 + max(row["i"] for row in rows), 1 + max(row["j"] for row in rows)))

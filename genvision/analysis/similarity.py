@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import MaxNLocator
 
-from genvision.analysis.curves import curve
+from genvision.analysis.curves import as_map, curve
 from genvision.analysis.estimates import over_seeds, select
 from genvision.analysis.figures import panels
 from genvision.analysis.similarity_table import ACROSS, ROLES, WITHIN, measure
@@ -110,9 +109,7 @@ def draw(table: Rows, figure: Figure) -> None:
 
 def heatmap(ax: Axes, values: np.ndarray) -> AxesImage:
     """A matrix in gray, its numbers written in where there is room."""
-    ax.grid(False)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(integer=True))
+    as_map(ax)
     for (i, j), value in np.ndenumerate(values if values.size <= ROOM else values[:0]):
         ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=6, color="0" if value > MIDDLE else "1")
     return ax.imshow(values, cmap="gray", vmin=0, vmax=1, origin="lower", aspect="auto")
