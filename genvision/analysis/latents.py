@@ -158,7 +158,7 @@ STUDY = Study(
         },
         "cpu": {
             "backbones": BACKBONES, "seeds": (0, 1, 2), "words": ("size=mini", "data.labels=false"),
-            "depths": (1, 4), "batch": 50, "batches": 10,
+            "depths": (4,), "batch": 50, "batches": 10,
         },
         "gpu": {
             "backbones": BACKBONES, "seeds": (0, 1, 2), "words": ("data.labels=false",), "depths": (1, 2, 8),
