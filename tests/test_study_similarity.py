@@ -17,7 +17,14 @@ from genvision.scoring import weights_hash
 from genvision.spec import ImageSpec
 
 test_batches.__test__ = False  # a name of the package, not a test
-SETTING = {"seeds": (0,), "kernels": ("linear",), "groups": 2, "batches": 1, "batch": 4}
+SETTING = {
+    "roles": tuple(similarity.ROLES),
+    "seeds": (0,),
+    "kernels": ("linear",),
+    "groups": 2,
+    "batches": 1,
+    "batch": 4,
+}
 
 
 def normal(*shape, seed=0):
@@ -88,13 +95,14 @@ def test_a_denoiser_is_looked_at_on_images_of_one_noise_level():
 
 def test_measuring_changes_no_weight(tmp_path, trained):
     paths = [trained(family, backbone).path for family in ("vae", "diffusion") for backbone in ("vit", "convnet")]
-    runs = Runs(tmp_path, "smoke", paths)
+    runs = Runs(tmp_path, "smoke", [*paths, trained("autoregressive", "vit").path])
     families = [one.family for one in runs.given]
     before = [weights_hash(family) for family in families]
     rows = similarity.STUDY.measure(SETTING, runs)
     assert [weights_hash(family) for family in families] == before
     own = [row for row in rows if row["what"] == "vit-0 vit-0" and row["part"] == "denoiser, linear"]
     assert all(row["value"] == 1 for row in own if row["i"] == row["j"]) and {row["seed"] for row in own} == {0, 1}
+    assert {row["part"] for row in rows} == {*(f"{role}, linear" for role in SETTING["roles"]), "noise"}
     half = [row for row in rows if row["part"] == "noise" and row["j"] == 0.5]
     assert half and all(row["value"] == 1 for row in half)
 
@@ -105,7 +113,7 @@ def table(matrix, within=0.9, groups=3, jitter=0.0):
     for group in range(groups):
         shift = jitter * (group - 1)
         for role in similarity.ROLES:
-            pairs = {f"{name}-0 {name}-1": np.eye(6) for name in similarity.WITHIN}
+            pairs = {f"{name}-0 {name}-{k}": np.eye(6) for name in similarity.WITHIN for k in ("1", "narrow")}
             pairs["convnet-0 vit-0"] = matrix
             pairs["vit-0 vit-0"], pairs["convnet-0 convnet-0"] = np.full((6, 6), within + shift), np.full((6, 6), 0.5)
             for what, values in pairs.items():
@@ -126,14 +134,14 @@ def verdicts(rows):
 
 
 def test_the_four_verdicts():
-    assert verdicts(table(DEEP)) == ["supported"] * 4
+    assert verdicts(table(DEEP)) == ["supported"] * 5
     shallow = table(SHALLOW, within=0.1)
     for row in shallow:
-        if row["what"].endswith("-1"):
+        if row["what"].endswith(("-1", "-narrow")):
             row["value"] = float(row["j"] == (row["i"] + 1) % 6)
-    assert verdicts(shallow) == ["not supported"] * 4
-    assert verdicts(table(DEEP, groups=2)) == ["not testable at this scale"] * 4
+    assert verdicts(shallow) == ["not supported"] * 5
+    assert verdicts(table(DEEP, groups=2)) == ["not testable at this scale"] * 5
     unsure = table(DEEP, within=0.5, jitter=0.3)
-    assert [verdicts(unsure)[k] for k in (0, 3)] == ["mixed"] * 2
+    assert [verdicts(unsure)[k] for k in (0, 1, 4)] == ["mixed"] * 3
     half = [{**row, "value": 0.5} if row["part"].startswith("encoder") else row for row in table(DEEP)]
-    assert verdicts(half) == ["mixed"] * 4
+    assert verdicts(half) == ["mixed"] * 5

@@ -19,19 +19,35 @@ def select(table: Rows, part: str, what: str | None = None, **where: object) -> 
     return [row for row in rows if all(row[key] == value for key, value in where.items())]
 
 
+def seed_means(rows: Rows) -> dict[int, float]:
+    """{seed: the mean of "value" over all its rows}; a group of images may stand in place of a seed."""
+    each: dict[int, list[float]] = {}
+    for row in rows:
+        each.setdefault(row["seed"], []).append(row["value"])
+    return {seed: statistics.fmean(values) for seed, values in each.items()}
+
+
 def over_seeds(of: str, rows: Rows) -> list[Estimate]:
     """The mean of "value" over seeds with Student's interval; what else the rows differ in is averaged first.
 
     One seed alone has no interval: NaN, which no rule judges. No rows: nothing.
     """
-    each: dict[int, list[float]] = {}
-    for row in rows:
-        each.setdefault(row["seed"], []).append(row["value"])
-    values = [statistics.fmean(found) for found in each.values()]
+    return mean_of(of, list(seed_means(rows).values()))
+
+
+def seed_ratios(of: str, above: Rows, below: Rows) -> list[Estimate]:
+    """The mean over seeds of the ratio of two means of the same seed."""
+    over, under = seed_means(above), seed_means(below)
+    return mean_of(of, [over[seed] / under[seed] for seed in over if seed in under])
+
+
+def mean_of(of: str, values: list[float]) -> list[Estimate]:
+    """The mean of independent numbers with Student's interval of it."""
     if len(values) < 2:
         return [Estimate(of, value, math.nan, math.nan, 1) for value in values]
     found = spread(values)
-    return [Estimate(of, found["mean"], *found["interval"], n=len(values))]
+    low, high = found["interval"]
+    return [Estimate(of, found["mean"], low, high, len(values))]
 
 
 def log_log_slope(of: str, x: Sequence[float], y: Sequence[float]) -> Estimate:

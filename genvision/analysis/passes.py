@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,13 +16,20 @@ from genvision.probability.randomness import Stream, normal
 from genvision.spec import Batch, Draw
 
 
-def test_batches(one: Trained, size: int, count: int) -> list[tuple[Batch, Draw]]:
-    """`count` disjoint batches of test images and what is random about them; all of a size, fewer where images end."""
-    images = data.load(one.config.data, "test")
+def test_batches(
+    one: Trained, size: int, count: int, *, split: data.Split = "test", labelled: bool = False
+) -> list[tuple[Batch, Draw]]:
+    """`count` disjoint batches of test images and what is random about them; all of a size, fewer where images end.
+
+    split     another one to take them from
+    labelled  with the labels that the images have, whether the family knows labels or not
+    """
+    images = data.load(replace(one.config.data, labels=True) if labelled else one.config.data, split)
     found = []
     for start in range(0, min(size * count, len(images) - size + 1), size):
         rows = slice(start, start + size)
-        labels = None if images.labels is None or not one.family.spec.classes else images.labels[rows]
+        told = labelled or one.family.spec.classes
+        labels = images.labels[rows] if told and images.labels is not None else None
         found.append((Batch(images.images[rows], labels), Draw(0, 0, torch.arange(start, start + size))))
     return found
 

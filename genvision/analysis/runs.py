@@ -69,15 +69,21 @@ class Runs:
         self.read: dict[str, str] = {}  # run -> hash of its weights, of all that a study has asked for
 
     def of(
-        self, family: str, *, backbones: Iterable[str] = tuple(BACKBONES), seeds: Iterable[int] = (0,)
+        self,
+        family: str,
+        *,
+        backbones: Iterable[str] = tuple(BACKBONES),
+        seeds: Iterable[int] = (0,),
+        words: Sequence[str] = (),
     ) -> list[Trained]:
         """Of one family, backbones in the order asked for, then seeds.
 
+        words  "key=value" in which they differ from the runs that most studies share
         Of given runs, all of that family and of these backbones. RunError where there is none; the errors of training.
         """
         order = list(backbones)
         if self.given is None:
-            found = [opened(self._train(family, *cell)) for cell in product(order, seeds)]
+            found = [opened(self._train(family, *cell, words)) for cell in product(order, seeds)]
         else:
             fitting = [one for one in self.given if one.config.family.name == family and one.config.backbone in order]
             found = sorted(fitting, key=lambda one: order.index(one.config.backbone))
@@ -86,10 +92,11 @@ class Runs:
         self.read |= {one.folder.name: weights_hash(one.family) for one in found}
         return found
 
-    def _train(self, family: str, backbone: str, seed: int) -> Path:
+    def _train(self, family: str, backbone: str, seed: int, own: Sequence[str]) -> Path:
         shared, budgets = TRAINED[self.preset]
-        name = f"{family}-{backbone}-seed{seed}"
-        words = [*SHARED, *shared, f"family={family}", f"backbone={backbone}", *budgets[family], f"train.seed={seed}"]
+        name = "-".join([family, backbone, f"seed{seed}", *(word.replace("=", "-") for word in own)])
+        cell = f"family={family}", f"backbone={backbone}", *budgets[family], f"train.seed={seed}"
+        words = [*SHARED, *shared, *cell, *own]
         config = load_config(None, [*words, f"run.dir={self.folder}", f"run.name={name}"])
         if not _is_finished(self.folder / name):
             run(config, resume="auto", command=f"genvision train {' '.join(words)}")

@@ -6,14 +6,19 @@ import statistics
 from functools import partial
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
+from genvision.analysis.curves import as_map, curve
 from genvision.analysis.estimates import over_seeds, select
-from genvision.analysis.figures import look, panels
-from genvision.analysis.similarity_table import ACROSS, ROLES, TIMES, WITHIN, measure
+from genvision.analysis.figures import panels
+from genvision.analysis.similarity_table import ACROSS, ROLES, WITHIN, measure
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Study
 
 THIRD = 3
+ROOM = 16  # cells of a matrix in which numbers can be read
+MIDDLE = 0.5  # brighter cells take black numbers
 
 
 def matrices(table: Rows, part: str, one: str, other: str) -> dict[int, np.ndarray]:
@@ -30,12 +35,12 @@ def over_groups(of: str, values: dict[int, float]) -> list[Estimate]:
     return over_seeds(of, [{"seed": group, "value": value} for group, value in values.items()])
 
 
-def same_layer(table: Rows) -> list[Estimate]:
-    """The share of layers that are most like the same layer of the other seed."""
+def same_layer(table: Rows, other: str) -> list[Estimate]:
+    """The share of layers that are most like the same layer of another network of their backbone."""
     found = []
     for role in ROLES:
         for name in WITHIN:
-            each = matrices(table, f"{role}, linear", f"{name}-0", f"{name}-1")
+            each = matrices(table, f"{role}, linear", f"{name}-0", f"{name}-{other}")
             shares = {g: float(np.mean(m.argmax(1) == np.arange(len(m)))) for g, m in each.items()}
             found += over_groups(f"{role}, {name}", shares)
     return found
@@ -81,41 +86,52 @@ def deeper(table: Rows) -> list[Estimate]:
 
 
 def draw(table: Rows, figure: Figure) -> None:
-    axes = panels(figure, 2, 6, width=2.1, height=2.2)
+    roles = [role for role in ROLES if any(row["part"] == f"{role}, linear" for row in table)]
+    axes = panels(figure, max(1, len(roles)), 6, width=2.1, height=2.1)
     shown = [(f"{name}-0", f"{name}-0") for name in WITHIN] + [(f"{one}-0", f"{other}-0") for one, other in ACROSS[:2]]
-    for row, role in enumerate(ROLES):
-        for ax, (one, other) in zip(axes[6 * row :], shown, strict=False):
+    for line, role in enumerate(roles):
+        for ax, (one, other) in zip(axes[6 * line :], shown, strict=False):
             each = matrices(table, f"{role}, linear", one, other)
-            if not each:  # runs that were given may lack a backbone
-                continue
-            mean = np.mean(list(each.values()), 0)
-            image = ax.imshow(mean, cmap="gray", vmin=0, vmax=1, origin="lower", aspect="auto")
-            ax.set(xlabel=f"block of {other[:-2]}", ylabel=f"block of {one[:-2]}", title=role)
-            ax.grid(False)
-            if ax is axes[0]:
-                figure.colorbar(image, ax=axes[5], location="left", label="linear CKA", fraction=0.6)
-    axes[5].axis("off")
-    levels = axes[11]
-    for k, name in enumerate(WITHIN):
-        rows = select(table, "noise", f"{name}-0")
-        if not rows:
-            continue
-        found = [over_seeds(name, [row for row in rows if row["j"] == time])[0] for time in TIMES]
-        ends = [(one.high - one.low) / 2 for one in found]
-        levels.errorbar(TIMES, [one.value for one in found], ends, label=name, capsize=2, **look(k))
-    levels.set(xlabel="time (0: image, 1: noise)", ylabel="linear CKA with time 0.5", title="denoiser, same layer")
-    levels.legend()
+            if each:  # runs that were given may lack a backbone
+                image = heatmap(ax, np.mean(list(each.values()), 0))
+                ax.set(xlabel=f"block of {other[:-2]}", ylabel=f"block of {one[:-2]}", title=role)
+                if ax is axes[0]:
+                    figure.colorbar(image, ax=axes[5], location="left", label="linear CKA", fraction=0.6)
+        axes[6 * line + 5].axis("off")
+    if "denoiser" in roles:
+        levels = axes[6 * roles.index("denoiser") + 5]
+        levels.axis("on")
+        for k, name in enumerate(WITHIN):
+            curve(levels, select(table, "noise", f"{name}-0"), "j", k, name)
+        levels.set(xlabel="time (0: image, 1: noise)", ylabel="linear CKA with time 0.5", title="denoiser, same layer")
+        levels.legend()
+
+
+def heatmap(ax: Axes, values: np.ndarray) -> AxesImage:
+    """A matrix in gray, its numbers written in where there is room."""
+    as_map(ax)
+    for (i, j), value in np.ndenumerate(values if values.size <= ROOM else values[:0]):
+        ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=6, color="0" if value > MIDDLE else "1")
+    return ax.imshow(values, cmap="gray", vmin=0, vmax=1, origin="lower", aspect="auto")
+
+
+def narrower(width: int) -> tuple[str, ...]:
+    return tuple(f"{role}.trunk.width={width}" for role in ("encoder", "decoder"))
 
 
 POSITIVE = partial(Rule, low=0.001, fewest=3)
 STUDY = Study(
     name="similarity",
     question="Which layers of which backbones see the same?",
-    measurement="Unbiased CKA between all blocks, over groups of test images, of VAE encoders and denoisers.",
+    measurement="Unbiased CKA between all blocks, over groups of test images, of VAEs, denoisers and predictors.",
     claims=(
         Claim(
             ("S4-10",), "a layer is most like the same layer of a network trained from another seed",
-            Rule("the share of layers of which this is so", low=0.5, fewest=3), same_layer,
+            Rule("the share of layers of which this is so", low=0.5, fewest=3), partial(same_layer, other="1"),
+        ),
+        Claim(
+            ("S4-10",), "or of a narrower network",
+            Rule("the share of layers of which this is so", low=0.5, fewest=3), partial(same_layer, other="narrow"),
         ),
         Claim(
             ("S4-11",), "lower layers of a ViT are more like a ConvNet's than its upper layers are",
@@ -131,11 +147,20 @@ STUDY = Study(
         ),
     ),
     presets={
-        "smoke": {"seeds": (0, 1), "kernels": ("linear",), "groups": 2, "batches": 1, "batch": 8},
-        "cpu": {"seeds": (0, 1), "kernels": ("linear", "rbf"), "groups": 5, "batches": 4, "batch": 64},
-        "gpu": {"seeds": (0, 1, 2), "kernels": ("linear", "rbf"), "groups": 10, "batches": 8, "batch": 128},
+        "smoke": {
+            "roles": ("encoder", "decoder", "denoiser"), "seeds": (0, 1), "kernels": ("linear",), "groups": 2,
+            "batches": 1, "batch": 8, "narrow": narrower(8),
+        },
+        "cpu": {
+            "roles": ("encoder", "decoder", "denoiser"), "seeds": (0, 1), "kernels": ("linear", "rbf"), "groups": 5,
+            "batches": 4, "batch": 64, "narrow": narrower(48),
+        },
+        "gpu": {
+            "roles": tuple(ROLES), "seeds": (0, 1, 2), "kernels": ("linear", "rbf"), "groups": 10,
+            "batches": 8, "batch": 128, "narrow": narrower(64),
+        },
     },
     measure=measure,
     draw=draw,
-    reads=tuple(ROLES.values()),
+    reads=tuple(dict.fromkeys(ROLES.values())),
 )  # fmt: skip

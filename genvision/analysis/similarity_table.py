@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from genvision.analysis.passes import forward, test_batches
 from genvision.analysis.runs import Runs, Trained
 from genvision.analysis.study import Rows, Setting
 
-ROLES = {"encoder": "vae", "denoiser": "diffusion"}
+ROLES = {"encoder": "vae", "decoder": "vae", "denoiser": "diffusion", "predictor": "autoregressive"}
 WITHIN = ("convnet", "vit", "mixer")
 ACROSS = (("convnet", "vit"), ("convnet", "mixer"), ("mixer", "vit"))
 TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -24,11 +24,13 @@ TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 def measure(setting: Setting, runs: Runs) -> Rows:
     """Alignment of layers in groups of batches of test images: groups are what intervals are over."""
     rows: Rows = []
-    for role, family in ROLES.items():
-        models = {f"{one.config.backbone}-{k}": one for k, one in numbered(runs, family, setting["seeds"])}
-        for kernel in setting["kernels"]:
-            for group in range(setting["groups"]):
-                rows += pairs(models, role, kernel, group, setting)
+    for role in setting["roles"]:
+        models = {f"{one.config.backbone}-{k}": one for k, one in numbered(runs, ROLES[role], setting["seeds"])}
+        if ROLES[role] == "vae" and runs.given is None:
+            narrow = runs.of("vae", seeds=setting["seeds"][:1], words=setting["narrow"])
+            models |= {f"{one.config.backbone}-narrow": one for one in narrow}
+        for group in range(setting["groups"]):
+            rows += pairs(models, role, group, setting)
         if role == "denoiser":
             rows += noise_levels({name: models[name] for name in models if name.endswith("-0")}, setting)
     return rows
@@ -42,30 +44,38 @@ def numbered(runs: Runs, family: str, seeds: list[int]) -> Iterator[tuple[int, T
         yield k, one
 
 
-def grams(one: Trained, role: str, kernel: str, batch: Any, draw: Any, time: float = 0.5) -> tuple[list[str], Tensor]:
-    """Names of a network's blocks and their kernel matrices (M,N,N) on one batch."""
+def blocks_of(one: Trained, role: str, batch: Any, draw: Any, time: float = 0.5) -> dict[str, Tensor]:
+    """{name: (N,D)} what every block of a network gives on one batch."""
     found = capture(getattr(one.family, role), forward(one.family, role, batch, draw, time=time))
-    blocks = [name for name in found if name.startswith("trunk.blocks.") and not name.endswith("mixing")]
-    return blocks, torch.stack([KERNELS[kernel](found[name].flatten(1).double()) for name in blocks])
+    names = (name for name in found if name.startswith("trunk.blocks.") and not name.endswith("mixing"))
+    return {name: found[name].flatten(1).double() for name in names}
 
 
-def pairs(models: dict[str, Trained], role: str, kernel: str, group: int, setting: Setting) -> Rows:
-    """Every two layers of one network, of two seeds of a backbone, and of two backbones."""
-    names, total = [], 0.0
+def grams(layers: Iterable[Tensor], kernel: str) -> Tensor:
+    """M layers' (N,D) -> their kernel matrices (M,N,N)."""
+    return torch.stack([KERNELS[kernel](layer) for layer in layers])
+
+
+def pairs(models: dict[str, Trained], role: str, group: int, setting: Setting) -> Rows:
+    """Every two layers of one network, of two seeds or widths of a backbone, and of two backbones, by every kernel."""
+    seen: list[dict[str, Tensor]] = []
+    totals: dict[str, Any] = dict.fromkeys(setting["kernels"], 0.0)
     for batch, draw in batches_of(next(iter(models.values())), group, setting):
-        names, each = zip(*(grams(one, role, kernel, batch, draw) for one in models.values()), strict=True)
-        total = total + hsic(torch.cat(each))
-    ends = np.cumsum([0, *map(len, names)])
+        seen = [blocks_of(one, role, batch, draw) for one in models.values()]
+        for kernel in totals:
+            totals[kernel] += hsic(grams((layer for each in seen for layer in each.values()), kernel))
+    ends = np.cumsum([0, *map(len, seen)])
     place = {model: slice(ends[k], ends[k + 1]) for k, model in enumerate(models)}
-    wanted = [(f"{name}-0", f"{name}-{k}") for name in WITHIN for k in (0, 1)]
+    wanted = [(f"{name}-0", f"{name}-{other}") for name in WITHIN for other in ("0", "1", "narrow")]
     wanted += [(f"{one}-0", f"{other}-0") for one, other in ACROSS]
-    rows, aligned = [], alignment(torch.as_tensor(total))
-    for one, other in wanted:
-        if one in place and other in place:
-            for i, line in enumerate(aligned[place[one], place[other]].tolist()):
-                for j, value in enumerate(line):
-                    row = {"part": f"{role}, {kernel}", "what": f"{one} {other}", "i": i, "j": j, "seed": group}
-                    rows.append(row | {"value": round(value, 4)})
+    rows: Rows = []
+    for kernel, total in totals.items():
+        aligned = alignment(torch.as_tensor(total))
+        for one, other in wanted:
+            if one in place and other in place:
+                base = {"part": f"{role}, {kernel}", "what": f"{one} {other}", "seed": group}
+                found = np.ndenumerate(aligned[place[one], place[other]].numpy())
+                rows += [base | {"i": i, "j": j, "value": round(float(value), 4)} for (i, j), value in found]
     return rows
 
 
@@ -82,7 +92,8 @@ def noise_levels(models: dict[str, Trained], setting: Setting) -> Rows:
         for group in range(setting["groups"]):
             total = 0.0
             for batch, draw in batches_of(one, group, setting):
-                each = torch.stack([grams(one, "denoiser", "linear", batch, draw, time)[1] for time in TIMES], 1)
+                seen = [blocks_of(one, "denoiser", batch, draw, time).values() for time in TIMES]
+                each = torch.stack([grams(layers, "linear") for layers in seen], 1)
                 total = total + torch.stack([hsic(layer) for layer in each])
             for i, layer in enumerate(torch.as_tensor(total)):
                 for time, value in zip(TIMES, alignment(layer)[TIMES.index(0.5)].tolist(), strict=True):

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from genvision.analysis import augmentation, cost, equivariance, metric, similarity, speed
+from genvision.analysis import (
+    augmentation,
+    coherence,
+    cost,
+    embeddings,
+    equivariance,
+    explanations,
+    latents,
+    metric,
+    places,
+    probes,
+    sight,
+    similarity,
+    skips,
+    speed,
+    traversal,
+)
 
 STUDIES = {
     study.name: study
@@ -13,5 +29,14 @@ STUDIES = {
         equivariance.STUDY,
         augmentation.STUDY,
         similarity.STUDY,
+        sight.STUDY,
+        skips.STUDY,
+        probes.STUDY,
+        places.STUDY,
+        explanations.STUDY,
+        embeddings.STUDY,
+        coherence.STUDY,
+        latents.STUDY,
+        traversal.STUDY,
     )
 }
