@@ -60,11 +60,10 @@ def test_the_payloads_work(tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_checkpoint(hostile, run, name):
     """Valid by its manifest, so that it is the reader of each file that refuses."""
-    before = {
-        file: (path / file).read_bytes() for path in [sorted((run / "checkpoints").iterdir())[-1]] for file in FILES
-    }
+    newest = run / "checkpoints" / "step-000000006"
+    before = {file: (newest / file).read_bytes() for file in FILES}
     for file in FILES:
-        commit(run / "checkpoints" / "step-000000006", {**before, file: hostile[name]}.items())
+        commit(newest, {**before, file: hostile[name]}.items())
         assert "step-000000006" in refused(4, "train", "--resume", newest)
 
 

@@ -6,6 +6,7 @@ import pytest
 from browsing import SCORES, browser, driver, needs_browser, page  # noqa: F401
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 pytestmark = needs_browser
 
@@ -17,8 +18,11 @@ def names(browser):
 
 
 def heading(browser, text):
-    found = browser.find_elements(By.CSS_SELECTOR, "tr:has(.rank) th button, table:has(.rank) th button")
-    return next(button for button in found if text in button.text)
+    def shown(_):  # on a busy machine the page may still be laid out
+        found = browser.find_elements(By.CSS_SELECTOR, "tr:has(.rank) th button, table:has(.rank) th button")
+        return next((button for button in found if text in button.text), None)
+
+    return WebDriverWait(browser, 20).until(shown)
 
 
 def focused(browser):

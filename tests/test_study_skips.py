@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from cells import draw_of, make_cell, randomise, some_batch
+from runs import fresh_launch, pictures, trained  # noqa: F401
 
 from genvision.analysis import skips
 from genvision.analysis.perform import judged
@@ -12,7 +13,6 @@ from genvision.analysis.runs import Runs
 from genvision.analysis.skips import skipping, without_branch, without_skip
 from genvision.scoring import weights_hash
 from genvision.spec import ImageSpec
-from runs import fresh_launch, pictures, trained  # noqa: F401
 
 SPEC = ImageSpec(1, 8, 8)
 
