@@ -163,7 +163,7 @@ def test_under_a_launcher(pictures, tmp_path, launcher, victim):
         _, said = launched.communicate(timeout=60)
         _, alive = psutil.wait_procs(workers, timeout=60)
     assert launched.returncode != 0 and not alive
-    assert (b"--num_processes 2 starts one process on CPUs; use ACCEL" in said) == (launcher == "accelerate")
+    assert (b"--num_processes 2 starts one process on CPUs; use torchrun" in said) == (launcher == "accelerate")
     assert status(folder)["state"] == "preempted", status(folder)
     (made,) = checkpoints(folder)
     assert made == f"step-{status(folder)['step']:09d}" and checkpoint.latest(folder.checkpoints).name == made

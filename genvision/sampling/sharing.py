@@ -16,7 +16,7 @@ from tqdm import tqdm
 from genvision.errors import ConfigError
 from genvision.families.base import chunks
 
-ON_CPUS = "ACCELERATE_USE_CPU=true torchrun --nproc_per_node N train_gen.py"
+ON_CPUS = "torchrun --nproc_per_node N train_gen.py"
 
 
 def processes() -> PartialState:

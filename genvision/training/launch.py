@@ -18,9 +18,11 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 
 from genvision.config.schema import Config
+from genvision.errors import ConfigError
 from genvision.sampling.sharing import ON_CPUS, processes
 from genvision.training.precision import resolve_precision
 
+_SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
 _log = logging.getLogger(__name__)
 
 
@@ -30,6 +32,12 @@ def make_accelerator(config: Config) -> Accelerator:
     Nothing is left to accelerate's environment variables: accumulation is the loop's own, and buffers are shared by the
     loop once a step (DDP would send constant masks too, before every forward).
     """
+    for kind in _SHARDED:
+        if os.environ.get(f"ACCELERATE_USE_{kind}", "false").lower() == "true":
+            raise ConfigError(
+                f"launched under {kind}: it splits the weights, which checkpoints and averages here hold whole; launch "
+                "with accelerate launch --multi_gpu, and save memory by train.gradient_checkpointing=true"
+            )
     place = processes()
     if place.is_main_process and (wanted := _processes_asked_for()) > place.num_processes:
         _log.warning("accelerate launch --num_processes %d starts one process on CPUs; use %s", wanted, ON_CPUS)

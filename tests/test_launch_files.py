@@ -1,0 +1,81 @@
+"""The files of configs/accelerate: read by accelerate, run where a CPU can, and put back into the queue by Slurm."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
+from runs import TINY, RunFolder, fresh_launch, pictures  # noqa: F401
+
+from genvision.config.schema import Config
+from genvision.errors import ConfigError
+from genvision.evaluation.record import read_record
+from genvision.training.launch import make_accelerator
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "configs" / "accelerate"
+EXPECTED = {
+    "cpu": {"num_processes": 1, "num_machines": 1, "use_cpu": True, "distributed_type": "NO"},
+    "two_cpu_processes": {"num_processes": 2, "num_machines": 1, "use_cpu": False, "distributed_type": "MULTI_GPU"},
+    "one_gpu": {"num_processes": 1, "num_machines": 1, "use_cpu": False, "distributed_type": "NO"},
+    "gpus": {"num_processes": 8, "num_machines": 1, "use_cpu": False, "distributed_type": "MULTI_GPU"},
+    "nodes": {"num_processes": 16, "num_machines": 2, "use_cpu": False, "distributed_type": "MULTI_GPU"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml")))
+def test_accelerate_reads_the_file_as_it_is_meant(name):
+    file = FOLDER / f"{name}.yaml"
+    config = load_config_from_file(str(file))
+    found = {key: getattr(config, key) for key in EXPECTED[name]}
+    assert found | {"distributed_type": found["distributed_type"].value} == EXPECTED[name]
+    assert config.mixed_precision == "no" and set(yaml.safe_load(file.read_text())) <= set(vars(config))
+    assert f"accelerate launch --config_file configs/accelerate/{name}.yaml" in file.read_text()
+    assert f"configs/accelerate/{name}.yaml" in (ROOT / "docs" / "CLUSTERS.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cpu", "two_cpu_processes"])
+def test_the_files_for_cpus_train(pictures, tmp_path, name):
+    words = (f"data=folder:{pictures}", *TINY, "backbone=vit", f"run.dir={tmp_path}", "run.name=run")
+    launch = ("-m", "accelerate.commands.launch", "--config_file", str(FOLDER / f"{name}.yaml"), "--quiet")
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    command = [sys.executable, *launch, str(ROOT / "train_gen.py"), *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert read_record(RunFolder(tmp_path / "run").result)["processes"] == EXPECTED[name]["num_processes"]
+
+
+@pytest.mark.parametrize("kind", ["FSDP", "DEEPSPEED", "MEGATRON_LM"])
+def test_what_shards_weights_is_refused(monkeypatch, kind):
+    monkeypatch.setenv(f"ACCELERATE_USE_{kind}", "true")
+    with pytest.raises(ConfigError, match=f"launched under {kind}: it splits the weights"):
+        make_accelerator(Config())
+
+
+@pytest.mark.parametrize(("state", "queued"), [("preempted", ["requeue 4711"]), ("failed", []), ("finished", [])])
+def test_slurm_puts_a_preempted_job_back_once(tmp_path, state, queued):
+    """srun and scontrol are stand-ins; what they were told is written down."""
+    result = f"mkdir -p runs/long; echo '{json.dumps({'state': state})}' > runs/long/status.json"
+    tools = {
+        "scontrol": f'if [ "$1" = show ]; then echo first; echo second; else echo "$@" >> {tmp_path}/queued; fi',
+        "srun": f'echo "$@" >> {tmp_path}/told; {result}; exit 1',
+    }
+    for name, script in tools.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    slurm = {"SLURM_JOB_ID": "4711", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_NNODES": "2"}
+    environment = {**os.environ, **slurm, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = ["bash", str(FOLDER / "slurm.sh"), "family=vae", "run.name=long"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr == ""
+    told = (tmp_path / "told").read_text()
+    assert "train_gen.py --resume auto" in told and told.endswith("genvision family=vae run.name=long\n")
+    file = tmp_path / "queued"
+    assert (file.read_text().splitlines() if file.exists() else []) == queued
