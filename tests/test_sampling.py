@@ -85,6 +85,15 @@ def test_drawing_leaves_everything_as_it_was(family):
         assert all(p.requires_grad and p.grad is None for p in generator.parameters())
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_module_is_in_eval_mode_while_images_are_drawn(family):
+    generator, modes = cell(family).train(), set()
+    for module in generator.modules():
+        module.register_forward_pre_hook(lambda module, _: modes.add(module.training))
+    draw_images(generator, 2, chunk_size=2)
+    assert modes == {False}
+
+
 def test_an_error_while_drawing_restores_the_mode(monkeypatch):
     generator = cell("vae").train()
     monkeypatch.setattr(generator, "_sample", lambda *_: (_ for _ in ()).throw(ConfigError("no")))

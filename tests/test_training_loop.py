@@ -147,6 +147,11 @@ def test_dropout_is_on_and_hangs_on_seed_and_step(accelerator):
     runs = [trained(toy_config(seed=seed), accelerator, dropout=0.5) for seed in (5, 5, 6)]
     assert fingerprint(runs[0]) == fingerprint(runs[1]) != fingerprint(runs[2])
     assert fingerprint(trained(toy_config(), accelerator, dropout=0.0)) != fingerprint(runs[0])
+    state, seeds = toy_state(toy_config(), accelerator), []
+    state.family.dropout.register_forward_pre_hook(lambda *_: seeds.append(torch.initial_seed()))
+    for _ in train(state, ToyBatches(), toy_config(), accelerator):
+        pass
+    assert len(set(seeds)) == len(seeds) == 12
 
 
 def test_the_average_follows_its_formula(accelerator):
