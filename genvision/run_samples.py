@@ -12,6 +12,8 @@ from torch import Tensor
 from genvision import data
 from genvision.config.schema import Config
 from genvision.data import ImageSet
+from genvision.evaluation.nearest import write_nearest
+from genvision.evaluation.pictures import NEAREST
 from genvision.families.base import Family
 from genvision.sampling import write_grid, write_images
 from genvision.sampling.write import grid_columns
@@ -62,10 +64,10 @@ class RunSamples:
         return self.write_grid(images, "final.png")
 
     def score(self, images: Tensor, training: Training | None = None) -> Scored:
-        """The score of drawn images (N,C,H,W) uint8, with its protocol."""
+        """The score of drawn images (N,C,H,W) uint8, with its protocol; what it shows of neighbours is written."""
         config = self.config
         assert self.reference is not None, "only a run with score.num_images is scored"
-        return score_images(
+        scored = score_images(
             images,
             self.reference,
             extractor=config.score.extractor,
@@ -76,6 +78,9 @@ class RunSamples:
             ),
             training=training,
         )
+        if self.main and scored.nearest is not None:
+            write_nearest(scored.nearest, self.folder.parent / NEAREST)
+        return scored
 
     def score_codec(self) -> Scored:
         """The score of what the codec gives back of as many test images: codes alone make none that are better."""

@@ -15,6 +15,8 @@ from genvision.errors import ConfigError
 from genvision.evaluation.extractors import require_extractor
 from genvision.evaluation.images import read_images, require_count
 from genvision.evaluation.likelihood import bits_per_dim
+from genvision.evaluation.nearest import write_nearest
+from genvision.evaluation.pictures import NEAREST
 from genvision.loading import asked, load
 from genvision.run_folder import RunFolder
 from genvision.sampling import processes
@@ -45,7 +47,7 @@ def score_source(
     """The report of `genvision score --json`. A run is drawn from; a folder or NPZ is read and must hold num_images.
 
     anchors, memorisation  as in `scoring.Training`: of the images that the run was trained on, or of the training split
-                           of the reference
+                           of the reference; memorisation of what a run draws by itself leaves its NEAREST there
     options                of the family's sampler; None means the run's own
     """
     extras = anchors or memorisation
@@ -63,6 +65,7 @@ def score_source(
         if training:
             check_training(training, real, n)
         settings = {**pipeline.config.sampling, **asked(family, options)}
+        own = seed in (None, config.sample.seed) and not any(value is not None for value in options.values())
         seed = config.sample.seed if seed is None else seed
         images = draw(family, n, seed, settings).images
         sampling = sampling_protocol(settings, family, seed=seed, ema=config.ema.decay, labels="k mod classes")
@@ -70,7 +73,7 @@ def score_source(
         if given := sorted(name for name, value in {"seed": seed, **options}.items() if value is not None):
             flag = given[0].replace("_", "-")
             raise ConfigError(f"--{flag} is for drawing, and {source} is no run to draw from; leave it out")
-        images, sampling = read_images(source), None
+        images, sampling, own = read_images(source), None, False
         if num_images:
             require_count(len(images), num_images)
         plain = _unnamed(reference, images)
@@ -79,6 +82,8 @@ def score_source(
     scored = score_images(
         images, real, extractor=extractor, weights=weights, device=device, sampling=sampling, training=training
     )
+    if own and scored.nearest is not None and processes().is_main_process:
+        write_nearest(scored.nearest, source / NEAREST)
     return as_json(scored)
 
 

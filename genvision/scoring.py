@@ -20,6 +20,7 @@ from genvision.evaluation.coherence import coherence
 from genvision.evaluation.extractors import CHANNELS, make_extractor
 from genvision.evaluation.features import extract, reference_features, reference_subset
 from genvision.evaluation.memorisation import memorisation
+from genvision.evaluation.nearest import nearest_grid
 from genvision.evaluation.protocol import build_protocol, protocol_hash
 from genvision.evaluation.scores import SEED, require_enough, score
 from genvision.evaluation.weights import state_sha256
@@ -34,11 +35,13 @@ class Scored(NamedTuple):
     metrics   of `evaluation.scores.score`, `coherence` and, where it was asked for, `memorisation`
     protocol  what they were measured under
     anchors   [{"name", "value"}], distances that give this one its scale; None where they were not asked for
+    nearest   a grid of `nearest.nearest_grid`; None where memorisation was not asked for
     """
 
     metrics: dict[str, dict[str, Any]]
     protocol: dict[str, Any]
     anchors: list[dict[str, Any]] | None = None
+    nearest: Tensor | None = None
 
 
 class Training(NamedTuple):
@@ -121,11 +124,13 @@ def score_images(
         num_images=len(images), reference=real, extractor=network, sampling=sampling, reconstruction=reconstruction
     )
     metrics = score(generated, reference, metric_name=network.metric_name) | coherence(images, real.images)
+    nearest = None
     if training and training.memorisation:
         seen = reference_features(training.images, network)
         metrics |= memorisation(generated.pool, seen.pool, reference.pool, SEED)
+        nearest = nearest_grid(images, generated.pool, training.images.images, seen.pool)
     scale = anchors(training.images, reference, network, len(images)) if training and training.anchors else None
-    return Scored(metrics, protocol, scale)
+    return Scored(metrics, protocol, scale, nearest)
 
 
 def score_as_recorded(

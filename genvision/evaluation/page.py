@@ -20,7 +20,6 @@ Row = dict[str, Any]
 Board = dict[str, Any]
 
 TEMPLATES = Path(__file__).parent / "templates"
-NEAREST = "samples/nearest.png"  # below a run
 MAX_CONFIG_BYTES = 100_000
 COLORS = 6  # accents in the style sheet, one per backbone, used again after the last
 
@@ -66,6 +65,7 @@ def html(board: Board, runs: Path) -> str:
             bars=bars,
             columns=columns,
             words=wording,
+            pictures=pictures,
             plots=plots,
             report=report,
         )
@@ -82,7 +82,7 @@ def _environment() -> Environment:
 
 def _entry(number: int, row: Row, folder: Path, history: dict[str, History]) -> Entry:
     grid = pictures.read_picture(folder, row.get("grid"))
-    nearest = pictures.data_uri(pictures.read_picture(folder, NEAREST), pictures.FULL_SIDE)
+    nearest = pictures.data_uri(pictures.read_picture(folder, pictures.NEAREST), pictures.FULL_SIDE)
     curves = plots.loss_curves(row, history[row["folder"]])
     if "rank" in row:
         curves += plots.scores_over_costs([row], history)

@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
+NEAREST = "samples/nearest.png"  # below a run: what nearest.nearest_grid laid out
+NEAREST_ROWS = 10
+NEIGHBOURS = 5
+NEAREST_CAPTION = (
+    f"Generated images, framed, each with the {NEIGHBOURS} training images nearest to it in feature space. Left: the "
+    f"{NEAREST_ROWS} that lie nearest of all that were scored; right: the first {NEAREST_ROWS} drawn."
+)
 THUMBNAIL_SIDE = 280  # pixels: twice what the table shows, for fine screens
 FULL_SIDE = 1600
 MAX_PIXELS = 64_000_000
