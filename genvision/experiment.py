@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -13,7 +13,7 @@ from genvision.build import build
 from genvision.codecs import fit_codec
 from genvision.config.schema import Config
 from genvision.data import ImageSet, StreamBatches
-from genvision.errors import SignalError
+from genvision.errors import SignalError, StorageError
 from genvision.evaluation.extractors import require_extractor
 from genvision.evaluation.leaderboard import build as build_leaderboard
 from genvision.evaluation.likelihood import QUICK, bits_per_dim
@@ -61,7 +61,8 @@ def run(config: Config, *, resume: str | None = None, command: str = "") -> RunF
                 experiment.train(signals)
                 experiment.finish()
         except BaseException as error:
-            experiment.record_failure(error)
+            with suppress(StorageError):  # a disk that is full has no room for the reason either: it is told on stderr
+                experiment.record_failure(error)
             raise
     return experiment.folder
 
@@ -146,8 +147,8 @@ class Experiment:
         if self.held_out and (due(config.train.validate_every_steps) or last):
             numbers |= self.validate(self.held_out)
         if self.reference and due(config.score.every_steps) and not last:
-            scored = self.samples.score(self.samples.draw(config.score.num_images).images)
-            numbers |= {key: metric["value"] for key, metric in scored.metrics.items()}
+            metrics = self.samples.score(self.samples.draw(config.score.num_images).images).metrics
+            numbers |= {key: metric["value"] for key, metric in metrics.items()}
         if log and (due(config.log.every_steps, quick=True) or numbers or last):
             log.write(report.record() | numbers)
         if due(config.log.grid_every_steps) and not last:

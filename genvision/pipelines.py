@@ -16,14 +16,14 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from genvision.config.schema import FAMILY_CONFIGS
-from genvision.errors import ConfigError, RunError, StorageError
+from genvision.errors import ConfigError, RunError
 from genvision.families import FAMILIES, Family
 from genvision.families.autoencoder import Autoencoder
 from genvision.families.latent_codec import AutoencoderCodec, make_codec
 from genvision.networks import NETWORKS
 from genvision.sampling.draw import draw_images, log_likelihoods, require_exact
 from genvision.spec import ImageSpec
-from genvision.storage import replacing
+from genvision.storage import replacing, storage_error
 
 NOTHING: dict[str, Any] = {}  # diffusers takes arguments with a default for settings, the others for modules
 
@@ -110,7 +110,7 @@ class ImageGenerationPipeline(DiffusionPipeline):
             try:
                 self.save_pretrained(temporary)
             except SafetensorError as error:
-                raise StorageError(f"cannot write {folder}: {error}; free space or choose another folder") from error
+                raise storage_error(folder, OSError(str(error))) from error
             for weights in temporary.rglob("*.safetensors"):  # written for their owner alone, whatever the umask
                 shutil.copymode(temporary / "model_index.json", weights)
             if folder.is_dir():

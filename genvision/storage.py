@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,11 +19,15 @@ from genvision.faults import point
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; what was written there, a file or a folder, replaces `path` at the end.
 
-    A reader sees the old one or the new one, never a part. Raises StorageError (exit 6) when the disk refuses.
+    A reader sees the old one or the new one, never a part. What writers of `path` on this machine left that were killed
+    is removed. Raises StorageError (exit 6) when the disk refuses.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in _left_behind(path):
+            with suppress(FileNotFoundError):  # another writer may do the same
+                _remove(left)
         try:
             yield temporary
             point("temporary written")
@@ -74,9 +80,31 @@ def sweep(folder: Path, *patterns: str) -> None:
     """Remove files and folders of these names below a folder. Raises StorageError where they cannot be."""
     try:
         for left in [path for pattern in patterns for path in folder.rglob(pattern)]:
-            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink(missing_ok=True)
+            _remove(left)
     except OSError as error:
         raise StorageError(f"cannot clear {folder}: {error.strerror}; mend its permissions") from error
+
+
+def _left_behind(path: Path) -> Iterator[Path]:
+    """The temporaries beside `path` whose process, here on this machine, is no more."""
+    ours = re.compile(re.escape(f".{path.name}.{platform.node()}-") + r"(\d+)\.tmp")
+    for other in list(path.parent.iterdir()):
+        if (named := ours.fullmatch(other.name)) and (int(named[1]) == os.getpid() or not _lives(int(named[1]))):
+            yield other
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        pass
+    return True
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -94,7 +122,8 @@ def _opened(folder: Path) -> Iterator[int]:
 
 def storage_error(path: Path, fault: OSError, needed: int = 0) -> StorageError:
     """One line: what could not be written, why, how many bytes it needed and how many are free, what to do."""
-    place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    parents = (path, *path.absolute().parents)
+    place = next(parent for parent in parents if os.path.exists(parent))  # False, too, where one may not look
     room = f"{shutil.disk_usage(place).free / 2**20:.1f} MiB free"
     room = f"{needed / 2**20:.1f} MiB needed, {room}" if needed else room
     return StorageError(

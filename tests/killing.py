@@ -1,6 +1,7 @@
 """Kill and go on: one process that forks a run for every point of writing, so that a kill costs a tenth of a second.
 
 python killing.py FOLDER WRITER   the toy family, exhaustively: prints {"points": [..], "straight": .., "ends": [..]}
+python killing.py FOLDER aimed KILLS   the toy family, at drawn moments: prints {"writing": .., "ends": [..]}
 python killing.py FOLDER kill|full PICTURES EVERY WORDS..   `genvision train`, at every EVERY-th point
 
 WRITER is `genvision`, or one of the two writers that people write first, which must fail where it does not.
@@ -12,9 +13,11 @@ import contextlib
 import io
 import json
 import os
+import random
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -166,6 +169,29 @@ def toy(root: Path, name: str) -> dict:
     return {"points": straight["points"], "straight": straight["fingerprint"], "ends": ends}
 
 
+def aimed(root: Path, kills: int) -> dict:
+    """As often a run killed at a drawn moment of up to 4 ms after it began to write a checkpoint, and given again."""
+    _, straight = forked(lambda: toy_run(root / "straight", Genvision))
+    moments, writing, ends = random.Random(0), 0, []
+    for k in range(kills):
+        folder = root / f"aimed-{k}"
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                toy_run(folder, Genvision)
+            os._exit(0)
+        while not list(folder.glob(".tmp-*")) and not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            pass
+        time.sleep(moments.uniform(0, 0.004))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        writing += bool(list(folder.glob(".tmp-*")))
+        again, end = forked(lambda: toy_run(folder, Genvision))  # noqa: B023
+        left = [path.name for path in folder.rglob(".tmp*")]
+        ends.append([again, end and end["fingerprint"] == straight["fingerprint"], left])
+    return {"writing": writing, "ends": ends}
+
+
 def command(root: Path, fault: str, pictures: str, every: int, words: list[str]) -> dict:
     """`genvision train --resume auto` with a fault at every `every`-th point of what it writes, and given again."""
 
@@ -196,5 +222,10 @@ def command(root: Path, fault: str, pictures: str, every: int, words: list[str])
 if __name__ == "__main__":
     torch.set_num_threads(1)
     place, kind, *rest = sys.argv[1:]
-    told = toy(Path(place), kind) if kind in WRITERS else command(Path(place), kind, rest[0], int(rest[1]), rest[2:])
+    if kind == "aimed":
+        told = aimed(Path(place), int(rest[0]))
+    elif kind in WRITERS:
+        told = toy(Path(place), kind)
+    else:
+        told = command(Path(place), kind, rest[0], int(rest[1]), rest[2:])
     print(json.dumps(told))

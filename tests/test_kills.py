@@ -42,6 +42,13 @@ def test_writers_that_lose_a_run_are_found_out(tmp_path, writer):
     assert all(end["killed"] for end in told["ends"]) and not all(fates)
 
 
+@pytest.mark.slow
+def test_kills_at_any_moment_of_writing_a_checkpoint(tmp_path):
+    told = kills(tmp_path, "aimed", 50)
+    assert told["writing"] >= 20, "too few of the kills met a checkpoint that was being written"
+    assert told["ends"] == [[0, True, []]] * 50
+
+
 RUNS = [("vae", 16), *(pytest.param(family, 1, marks=pytest.mark.slow) for family in FAMILIES)]
 
 

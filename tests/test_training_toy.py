@@ -50,8 +50,8 @@ class ToyFamily(Family):
         self.poison = poison  # the step (from 0) whose loss is not a number
 
     def loss(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        x = batch.images.float() / 127.5 - 1
-        noise = normal(draw, Stream.NOISE, *self.spec.shape)
+        x = batch.images.to(self.dtype) / 127.5 - 1
+        noise = normal(draw, Stream.NOISE, *self.spec.shape).to(self.dtype)
         h = self.norm(self.conv(torch.cat([x, noise], 1))) + self.label(batch.labels)[:, None, None]
         out = self.head(self.dropout(h.relu()).flatten(1))
         if self.training:

@@ -11,6 +11,7 @@ from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 from genvision.errors import DataError
+from genvision.faults import point
 from genvision.storage import replacing
 
 
@@ -47,6 +48,7 @@ def _write_folder(images: Tensor, folder: Path) -> None:
     folder.mkdir()
     for k, image in enumerate(images):
         to_pil_image(image).save(folder / f"{k:06d}.png")  # L, LA, RGB or RGBA
+        point("image written")
 
 
 def write_grid(images: Tensor, path: Path, *, columns: int = 8, scale: int = 2) -> Path:

@@ -46,8 +46,11 @@ class MetricsLog:
                     self._board.add_scalar(name, value, int(record["step"]))
 
     def close(self) -> None:
-        """Closes the file and TensorBoard's."""
-        self._file.close()
+        """Closes the file and TensorBoard's. Raises StorageError for a line that still finds no room."""
+        try:
+            self._file.close()
+        except OSError as fault:
+            raise storage_error(self.path, fault) from fault
         if self._board is not None:
             self._board.close()
 
