@@ -1,0 +1,87 @@
+"""Damaged weights end in one kind of error, whatever was damaged; secrets and sockets stay untouched."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+import pytest
+from runs import fresh_launch, genvision, pictures, train  # noqa: F401
+from test_training_checkpoint import HASH
+from test_training_toy import ToyBatches, accelerator, fingerprint, toy_config, toy_state  # noqa: F401
+
+from genvision.errors import ConfigError, RunError
+from genvision.training.checkpoint import FILES, load, save
+from genvision.training.folders import commit
+from genvision.training.loop import train as train_steps
+
+
+def mutated(content: bytes, chance: random.Random) -> bytes:
+    """Bits flipped, a piece cut out, doubled or filled, a length in the header grown."""
+    whole, kind = bytearray(content), chance.randrange(5)
+    a, b = sorted(chance.randrange(len(whole)) for _ in range(2))
+    if kind == 0:
+        for _ in range(chance.randrange(1, 9)):
+            whole[chance.randrange(len(whole) if chance.random() < 0.3 else min(600, len(whole)))] ^= (
+                1 << chance.randrange(8)
+            )
+    elif kind == 1:
+        del whole[a:b]
+    elif kind == 2:
+        whole[a:a] = whole[a:b]
+    elif kind == 3:
+        whole[a:b] = chance.choice([b"\x00", b"\xff", b"9", b"["]) * (b - a)
+    else:
+        whole[:8] = chance.choice([2**63 - 1, 2**32, len(whole), 0, 2**64 - 1]).to_bytes(8, "little")
+    return bytes(whole)
+
+
+@pytest.mark.parametrize("examples", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.timeout(900)
+def test_mutated_weights_are_refused_or_are_weights(accelerator, tmp_path, examples):
+    """Valid by their manifest, so that it is the readers that are tried. What is refused leaves the state untouched."""
+    config, chance = toy_config(steps=2), random.Random(0)
+    state = toy_state(config, accelerator)
+    for _ in train_steps(state, ToyBatches(), config, accelerator):
+        pass
+    folder = save(state, tmp_path, HASH, keep=1)
+    whole = {name: (folder / name).read_bytes() for name in FILES}
+    refused = 0
+    for _ in range(examples):
+        name = chance.choice(FILES)
+        commit(folder, {**whole, name: mutated(whole[name], chance)}.items())
+        fresh = toy_state(config, accelerator)
+        before = fingerprint(fresh)
+        try:
+            load(fresh, folder, HASH)
+        except RunError as error:
+            assert "\n" not in str(error) and fingerprint(fresh) == before
+            refused += 1
+        except ConfigError:  # a hash of another configuration is a legible one
+            assert name == "state.json"
+    assert refused > examples // 2
+
+
+def test_a_header_that_claims_more_than_the_file_allocates_nothing(accelerator, tmp_path):
+    """A shape is compared with the model's before memory is asked for."""
+    state = toy_state(toy_config(), accelerator)
+    folder = save(state, tmp_path, HASH, keep=1)
+    header = b'{"head.bias":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}'
+    content = len(header).to_bytes(8, "little") + header + bytes(64)
+    commit(folder, {name: content if name == FILES[0] else (folder / name).read_bytes() for name in FILES}.items())
+    with pytest.raises(RunError, match="damaged"):
+        load(state, folder, HASH)
+
+
+def test_secrets_of_the_environment_reach_no_file(pictures, tmp_path, monkeypatch):
+    for name in ("HF_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "hunter2-hunter2")
+    said = train(pictures, tmp_path, "backbone=vit", "family=vae")
+    assert said.code == 0 and "hunter2" not in said.out + said.err
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 15 and not [path for path in files if b"hunter2" in path.read_bytes()]
+
+
+def test_no_test_reaches_the_network():
+    with pytest.raises(OSError, match="tests have no network"):
+        socket.create_connection(("192.0.2.1", 80), timeout=1)
