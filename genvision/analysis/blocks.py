@@ -6,9 +6,9 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from genvision.analysis.learning import remembered, trained
 from genvision.analysis.estimates import over_seeds, select
 from genvision.analysis.figures import panels
+from genvision.analysis.learning import remembered, trained
 from genvision.analysis.runs import Runs
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
 from genvision.analysis.sweep import words

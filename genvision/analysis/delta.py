@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from genvision.analysis.learning import learning_curve
 from genvision.analysis.estimates import over_seeds, select
 from genvision.analysis.figures import look, panels
+from genvision.analysis.learning import learning_curve
 from genvision.analysis.runs import Runs
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
 from genvision.analysis.sweep import AUTOREGRESSIVE, words

@@ -8,9 +8,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from genvision.analysis.learning import remembered, trained
 from genvision.analysis.estimates import over_seeds, select
 from genvision.analysis.figures import look, panels
+from genvision.analysis.learning import remembered, trained
 from genvision.analysis.runs import Runs
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
 from genvision.config.trunks import BACKBONES
