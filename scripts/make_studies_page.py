@@ -72,10 +72,31 @@ def verdicts() -> dict[str, dict[str, Any]]:
 
 def page(told: dict[str, dict[str, Any]]) -> str:
     parts = [HEAD.format(articles="; ".join(f"{name}, {title}" for name, title in ARTICLES.items()))]
+    parts += [contradiction(told["fractions"])] if "fractions" in told else []
     parts += [section(one) for one in told.values()]
     missing = sorted(set(STUDIES) - set(told))
     parts += [f"Without a verdict here yet: {', '.join(missing)}.\n"] if missing else []
     return "\n".join([*parts, "## Every row\n", *rows(told), ""])
+
+
+def contradiction(told: dict[str, Any]) -> str:
+    """With which of the two articles that contradict each other on data the study `fractions` sides, and at what scale.
+
+    With the one of which more claims are supported; with neither where they are equally many.
+    """
+    said = {row: [c["verdict"] for c in told["claims"] if row in c["rows"]] for row in ("S1-09", "S2-21")}
+    supported = {row: verdicts.count("supported") / len(verdicts) for row, verdicts in said.items()}
+    most = max(supported, key=lambda row: supported[row])
+    side = most if len(set(supported.values())) > 1 else "neither"
+    each = "; ".join(f"{row}: {', '.join(verdicts)}" for row, verdicts in said.items())
+    protocol = told["protocol"]
+    scale = ", ".join(f"{key}={written(value)}" for key, value in protocol["settings"].items())
+    return (
+        "## Where two articles contradict each other\n\n"
+        "Who needs more data? S1-09 says the ViT, S2-21 the ConvNet. These measurements side with "
+        f"**{side}** ({each}), at the scale of the study `fractions`: networks of 50,000 to 80,000 weights, "
+        f"preset {protocol['preset']}, {scale}.\n"
+    )
 
 
 def section(told: dict[str, Any]) -> str:

@@ -72,3 +72,17 @@ def test_a_row_without_an_answer_says_so():
     assert answer({"row": "S0-02", "where": ""}, told) == "no study yet"
     assert answer({"row": "S0-01", "where": ""}, told) == "[toy](#toy-why-then): **mixed** (c)"
     assert answer({"row": "S0-02", "where": "tests/x.py::test_y"}, {}) == "built, and held by [`test_y`](../tests/x.py)"
+
+
+def test_the_page_sides_with_the_article_that_more_is_said_for():
+    def told(*verdicts):
+        rows = (["S1-09"], ["S1-09", "S2-22"], ["S2-21"])
+        claims = [{"rows": row, "verdict": verdict} for row, verdict in zip(rows, verdicts, strict=True)]
+        return {"claims": claims, "protocol": {"preset": "cpu", "settings": {"seeds": [0, 1, 2]}}}
+
+    say = MAKER["contradiction"]
+    assert "side with **S1-09** (S1-09: supported, mixed; S2-21: mixed)" in say(told("supported", "mixed", "mixed"))
+    assert "side with **S2-21**" in say(told("mixed", "supported", "supported")) and "seeds=0/1/2" in say(
+        told("mixed", "mixed", "supported")
+    )
+    assert "side with **neither**" in say(told("mixed", "not supported", "mixed"))

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from genvision.analysis import (
     augmentation,
+    blocks,
     coherence,
     cost,
+    delta,
+    distance,
     embeddings,
+    epsilon,
     equivariance,
     explanations,
+    fractions,
     latents,
     metric,
     places,
     probes,
+    robustness,
     sight,
     similarity,
     skips,
@@ -38,5 +44,11 @@ STUDIES = {
         coherence.STUDY,
         latents.STUDY,
         traversal.STUDY,
+        epsilon.STUDY,
+        delta.STUDY,
+        fractions.STUDY,
+        robustness.STUDY,
+        distance.STUDY,
+        blocks.STUDY,
     )
 }

@@ -1,0 +1,94 @@
+"""Learning curves of small generators: trained by the loop of `genvision train`, looked at on held-out images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from genvision import data
+from genvision.analysis.study import Rows
+from genvision.build import build, cost
+from genvision.config import load_config
+from genvision.config.schema import DataConfig
+from genvision.evaluation.batches import batches
+from genvision.families.base import Family
+from genvision.storage import write_text
+from genvision.training.launch import make_accelerator
+from genvision.training.loop import train
+from genvision.training.state import make_state
+
+PASSES = 3  # multiply-adds of a training step in units of its forward pass: backward takes two
+Prepare = Callable[[Family], None]
+
+
+def trained(
+    words: Sequence[str],
+    steps: Sequence[int],
+    *,
+    prepare: Prepare | None = None,
+    images: tuple[data.ImageSet, data.ImageSet] | None = None,
+) -> tuple[Family, Rows]:
+    """A generator after steps[-1] steps, its last weights in eval mode, and its curve.
+
+    words    as for `genvision train`
+    prepare  what is done to the family before the first step, such as giving it other weights
+    images   training and held-out images; None: those that the words name
+    The curve: {"step", "images", "macs" of all training so far, "seconds", "loss" on held-out images} at each of
+    `steps`, 0 among them or not. Raises what `genvision train` raises.
+    """
+    config = load_config(None, [*words, f"train.steps={steps[-1]}"])
+    accelerator = make_accelerator(config)
+    train_set, held_out = images or loaded(config.data)
+    family = build(config, train_set.spec)
+    if prepare:
+        prepare(family)
+    drawn = {"batch_size": config.train.batch_size, "seed": config.train.seed, "device": accelerator.device}
+    state = make_state(family, config, accelerator)
+    macs = PASSES * cost(config, train_set.spec).macs_per_image
+    rows: Rows = []
+
+    def look() -> None:
+        loss = held_out_loss(family, held_out, config.train.validation_images)
+        told = {"step": state.step, "images": state.images_seen, "macs": macs * state.images_seen}
+        rows.append(told | {"seconds": state.seconds, "loss": loss})
+
+    if 0 in steps:
+        look()
+    for report in train(state, data.make_batches(config.data, train_set, **drawn), config, accelerator):
+        if report.step in steps:
+            look()
+    return family.eval(), rows
+
+
+@lru_cache(maxsize=2)
+def loaded(config: DataConfig) -> tuple[data.ImageSet, data.ImageSet]:
+    """Training and held-out images; many curves in a row are of the same ones."""
+    return data.load(config, "train"), data.load(config, "validation")
+
+
+@torch.no_grad()
+def held_out_loss(family: Family, held_out: data.ImageSet, limit: int) -> float:
+    """The mean loss of the first `limit` images in eval mode, with noise that is the same every time."""
+    family.eval()
+    found = batches(family, held_out, min(limit, len(held_out)), 64, filled=False)
+    return torch.cat([family.loss(batch, draw)["loss"] for batch, draw in found]).mean().item()
+
+
+def learning_curve(folder: Path, words: Sequence[str], steps: Sequence[int]) -> Rows:
+    """The curve of `trained`, kept below folder/curves/ under its words and read from there the next time."""
+    key = hashlib.sha256(json.dumps([list(words), list(steps)]).encode()).hexdigest()[:16]
+    return remembered(folder / "curves" / f"{key}.json", list(words), lambda: trained(words, steps)[1])
+
+
+def remembered(path: Path, words: list[str], compute: Callable[[], Rows]) -> Rows:
+    """What `compute` gives; computed once, and then read from a file that says by `words` what it is of."""
+    if path.is_file():
+        return json.loads(path.read_text())["rows"]
+    rows = compute()
+    write_text(path, json.dumps({"words": words, "rows": rows}, indent=1) + "\n")
+    return rows
