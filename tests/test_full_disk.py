@@ -69,6 +69,7 @@ def test_a_full_disk_loses_nothing(pictures, trained, disk, monkeypatch, what):
     folder = RunFolder(disk / "runs" / "run")
     line = r"cannot write (/.*): .*No space left on device.* \(.*\d\.\d MiB free\); free some space.*"
     assert said.code == 6 and re.fullmatch(line, said.last_error), said.err
+    assert ("/step-000000006: " in said.last_error) == (step == 4)  # the cause, not what failed after it
     if what == "checkpoint":
         assert re.search(r"/step-000000006: No space .* \(0\.\d MiB needed, 0\.3 MiB free\)", said.last_error)
     assert [path.name for path in disk.rglob("*.tmp*")] == [] == list(folder.checkpoints.glob(".tmp*"))
