@@ -42,6 +42,12 @@ class StorageError(GenvisionError):
     exit_code = 6
 
 
+class PeerError(GenvisionError):
+    """Another process of the same run failed or hangs."""
+
+    exit_code = 8
+
+
 class SignalError(GenvisionError):
     """A signal ended the command; `signal` is its name."""
 

@@ -32,6 +32,7 @@ from genvision.training.budget import frozen
 from genvision.training.launch import anywhere, device_name, header, make_accelerator
 from genvision.training.loop import local_windows, train
 from genvision.training.metrics import MetricsLog, require_tensorboard
+from genvision.training.peers import Peers
 from genvision.training.progress import Progress
 from genvision.training.report import StepReport
 from genvision.training.state import TrainState, make_state
@@ -45,7 +46,7 @@ def run(config: Config, *, resume: str | None = None, command: str = "") -> RunF
     command  what the user typed, for the record
     """
     follow_launcher()
-    accelerator = make_accelerator(config)
+    accelerator, peers = make_accelerator(config), Peers()
     folder, config = agreed(lambda: run_folder.resumed(config, resume))
     if folder and folder.state() == "finished":
         accelerator.print(f"{folder.path} is finished already; nothing to do")
@@ -61,9 +62,10 @@ def run(config: Config, *, resume: str | None = None, command: str = "") -> RunF
                 experiment.train(signals)
                 experiment.finish()
         except BaseException as error:
+            explained = peers.explained(error)
             with suppress(StorageError):  # a disk that is full has no room for the reason either: it is told on stderr
-                experiment.record_failure(error)
-            raise
+                experiment.record_failure(explained)
+            raise explained from error.__cause__
     return experiment.folder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -25,6 +26,8 @@ def fail(how: str, *words: str) -> int:
 
     def at(self, draw):
         if os.environ["RANK"] == "1" and draw.step == 4:
+            if how == "hang":
+                os.kill(os.getpid(), signal.SIGSTOP)
             raise torch.OutOfMemoryError("tried to allocate") if how == "memory" else ZeroDivisionError("a bug")
         return real(self, draw)
 
@@ -32,20 +35,35 @@ def fail(how: str, *words: str) -> int:
     return cli.main(["train", *words])
 
 
-@pytest.mark.parametrize(("how", "reason"), [("memory", "tried to allocate"), ("bug", "a bug")])
-def test_a_process_that_fails_is_named(pictures, tmp_path, how, reason):
-    words = (f"data=folder:{pictures}", *TINY, "backbone=vit", f"run.dir={tmp_path}", "run.name=run")
+def launched(pictures, root, how, *more):
+    """Two processes, and the folder of their run."""
+    words = (f"data=folder:{pictures}", *TINY, "backbone=vit", f"run.dir={root}", "run.name=run", *more)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", __file__, how]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run([*command, *words], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*command, *words], env=environment, capture_output=True, text=True, timeout=150, check=False)
+    return done, RunFolder(root / "run")
+
+
+@pytest.mark.parametrize(("how", "reason"), [("memory", "tried to allocate"), ("bug", "a bug")])
+def test_a_process_that_fails_is_named(pictures, tmp_path, how, reason):
+    done, folder = launched(pictures, tmp_path, how)
     assert done.returncode == 1
     assert ("genvision: error: out of memory: lower train.micro_batch_size" in done.stderr) == (how == "memory")
-    folder = RunFolder(tmp_path / "run")
     status = json.loads((folder.path / "status.json").read_text())
     assert (status["state"], status["reason"]) == ("failed", f"process 1: {reason}")
     assert [path.name for path in folder.checkpoints.iterdir()] == ["step-000000003"]
     assert genvision("train", "--resume", folder.path).code == 0
     assert read_record(folder.result)["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_is_named(pictures, tmp_path):
+    """Stopped as by a debugger: it can neither answer nor end by itself."""
+    done, folder = launched(pictures, tmp_path, "hang", "run.timeout_minutes=0.1")
+    assert done.returncode == 1 and "genvision: error: process 1 does not answer" in done.stderr
+    status = json.loads((folder.path / "status.json").read_text())
+    assert (status["state"], status["reason"], status["step"]) == ("failed", "process 1 does not answer", 4)
+    assert genvision("train", "--resume", folder.path).code == 0
 
 
 if __name__ == "__main__":

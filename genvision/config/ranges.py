@@ -31,6 +31,7 @@ POSITIVE = {
         "sample.temperature",
         "sample.chunk_size",
         "run.threads",
+        "run.timeout_minutes",
         "patch",
     ),
     *("trunk.width", "trunk.depth", "trunk.scales", "trunk.multipliers", "trunk.head_width"),

@@ -162,6 +162,7 @@ class RunConfig:
     dir: str = MISSING
     name: str | None = None  # None: a numbered default
     threads: int | None = None  # CPU threads per process; None: all cores shared evenly
+    timeout_minutes: float = 30.0  # of a process that waits for another: longer than any step, compilation included
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cache
 
 import torch
@@ -19,13 +20,14 @@ from genvision.families.base import chunks
 ON_CPUS = "torchrun --nproc_per_node N train_gen.py"
 
 
-def processes() -> PartialState:
+def processes(timeout: timedelta | None = None) -> PartialState:
     """This process among those that a launcher started; without an accelerator they talk over gloo.
 
+    timeout  how long one may wait for another; None, or where they are connected already: torch's own
     Raises ConfigError where each of several processes would be alone, and do all of the work.
     """
     _leave_at_exit()
-    state = PartialState(cpu=not torch.accelerator.is_available())
+    state = PartialState(cpu=not torch.accelerator.is_available(), **({"timeout": timeout} if timeout else {}))
     asked = int(os.environ.get("WORLD_SIZE", "1"))
     if asked != state.num_processes:
         raise ConfigError(

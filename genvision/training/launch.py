@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from datetime import timedelta
 
 import psutil
 import torch
@@ -38,7 +39,7 @@ def make_accelerator(config: Config) -> Accelerator:
                 f"launched under {kind}: it splits the weights, which checkpoints and averages here hold whole; launch "
                 "with accelerate launch --multi_gpu, and save memory by train.gradient_checkpointing=true"
             )
-    place = processes()
+    place = processes(timedelta(minutes=config.run.timeout_minutes))
     if place.is_main_process and (wanted := _processes_asked_for()) > place.num_processes:
         _log.warning("accelerate launch --num_processes %d starts one process on CPUs; use %s", wanted, ON_CPUS)
     set_threads(config.run.threads, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
