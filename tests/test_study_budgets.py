@@ -6,7 +6,7 @@ import pytest
 
 from genvision import data
 from genvision.analysis import delta, epsilon
-from genvision.analysis.learning import learning_curve, trained
+from genvision.analysis.learning import learning_curve, remembered, trained
 from genvision.analysis.perform import judged
 from genvision.analysis.sweep import AUTOREGRESSIVE, FAMILIES, PRESETS, words
 from genvision.build import cost
@@ -47,6 +47,12 @@ def test_a_curve_is_made_once_and_the_same_again(tmp_path):
     assert [point["loss"] for point in again] == [point["loss"] for point in points]
     kept.write_text(kept.read_text().replace(f'"step": {30}', '"step": 31'))
     assert learning_curve(tmp_path, told, (0, 2, 30))[-1]["step"] == 31, "the file was not read"
+
+
+def test_what_was_kept_of_other_words_is_made_anew(tmp_path):
+    path, made = tmp_path / "kept.json", iter([[{"x": 1}], [{"x": 2}]])
+    for words_of, x in (("a", 1), ("a", 1), ("b", 2), ("b", 2)):
+        assert remembered(path, [words_of], lambda: next(made)) == [{"x": x}]
 
 
 def points(speed, exponent=1.0, level=2.0, steps=STEPS):

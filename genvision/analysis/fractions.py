@@ -87,7 +87,7 @@ def draw(table: Rows, figure: Figure) -> None:
         where = crossover(table, family, "vit", "convnet")
         told = {0.0: "ViT better at every share", math.inf: "no crossover up to all of the data"}
         title = told.get(where, f"ViT better beyond {where:.1%} of the data")
-        ax.set(xscale="log", xlabel="share of the training images", ylabel=UNITS[family], title=f"{family}: {title}")
+        ax.set(xscale="log", xlabel="share of the training images", ylabel=UNITS[family], title=f"{family}\n{title}")
     axes[0].legend()
 
 

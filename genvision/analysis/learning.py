@@ -86,9 +86,9 @@ def learning_curve(folder: Path, words: Sequence[str], steps: Sequence[int]) -> 
 
 
 def remembered(path: Path, words: list[str], compute: Callable[[], Rows]) -> Rows:
-    """What `compute` gives; computed once, and then read from a file that says by `words` what it is of."""
-    if path.is_file():
-        return json.loads(path.read_text())["rows"]
+    """What `compute` gives; computed once, and then read from a file as long as `words` are those that it is of."""
+    if path.is_file() and (kept := json.loads(path.read_text()))["words"] == words:
+        return kept["rows"]
     rows = compute()
     write_text(path, json.dumps({"words": words, "rows": rows}, indent=1) + "\n")
     return rows
