@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -187,8 +188,9 @@ def test_a_damaged_or_unknown_guide_is_refused(run, trained, tmp_path):
 def test_a_score_names_its_guide_by_weights_and_its_interval(run, pictures, tmp_path, monkeypatch):
     early = run / "checkpoints" / "step-000000003"
     asked = []
+    unscored = SimpleNamespace(nearest=None)
     monkeypatch.setattr(
-        "genvision.score_command.score_images", lambda images, *_, sampling, **__: asked.append(sampling)
+        "genvision.score_command.score_images", lambda images, *_, sampling, **__: asked.append(sampling) or unscored
     )
     monkeypatch.setattr("genvision.score_command.as_json", lambda _: {"metrics": {}, "protocol": {"reference": {}}})
     monkeypatch.setattr("genvision.commands._print_metrics", lambda _: None)
