@@ -34,10 +34,10 @@ def budgets(table: Rows, family: str, fraction: float, unit: str) -> dict[str, d
 
 def dearest(table: Rows) -> list[Estimate]:
     """The largest budget over the least, for each family and unit, on all of the data."""
-    found, shares = [], fractions(table)
-    for family in FAMILIES if shares else ():
+    found = []
+    for family in FAMILIES:
         for unit in BUDGETS:
-            each = budgets(table, family, shares[-1], unit)
+            each = budgets(table, family, fractions(table)[-1], unit)
             order = sorted(each, key=lambda name: ratio(name, each[name], each["convnet"]).value)
             of = f"{family}, {unit}: {order[-1]} over {order[0]}"
             found.append(ratio(of, each[order[-1]], each[order[0]]))
@@ -56,9 +56,9 @@ def epsilon_of(table: Rows, backbone: str, unit: str = "images") -> list[Estimat
 
 def exponents(table: Rows) -> list[Estimate]:
     """b of steps ~ gap^-b: how the number of steps grows as a loss closes in on its floor, on all of the data."""
-    found, shares = [], fractions(table)
-    for family in FAMILIES if shares else ():
-        curves = curves_of(select(table, family, fraction=shares[-1]))
+    found = []
+    for family in FAMILIES:
+        curves = curves_of(select(table, family, fraction=fractions(table)[-1]))
         for backbone in BACKBONES:
             rows = []
             for (name, seed), points in curves.items():

@@ -78,7 +78,7 @@ def judged(study: Study, table: Rows) -> dict[str, Any]:
     """What a study makes of its table, in JSON's types: question, measurement, and a verdict for each claim."""
     claims = []
     for claim in study.claims:
-        estimates = claim.estimates(table)
+        estimates = claim.estimates(table) if table else []
         numbers = [
             {"of": e.of, "value": e.value, "interval": [e.low, e.high], "n": e.n}
             for e in estimates
