@@ -15,12 +15,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from genvision.analysis.figures import new_figure, save
+from genvision.analysis.perform import from_csv
 from genvision.analysis.study import ARTICLES
 from genvision.analysis.table import STUDIES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, ROWS, TAKEN = ROOT / "docs" / "STUDIES.md", ROOT / "docs" / "articles.csv", ROOT / "samples" / "studies"
-KEPT = ("verdict.json", "table.csv", "figure.png")
+KEPT = ("verdict.json", "table.csv")
 SHOWN = 3  # estimates of a claim; the others are in its verdict.json
 HEAD = """# Studies
 
@@ -50,18 +52,28 @@ The articles: {articles}.
   `equivariance` shows that it notices.
 - S0 asserts its relations between iterations, epsilon and delta without evidence.
 
+## Read with care
+
+Presets for two cores train small networks for a minute or less: they compare how fast backbones begin to learn, not where
+they end. Intervals over three seeds are wide, and say so. Seconds of `epsilon` and `traversal` were taken beside other
+work on the same machine; images and multiply-adds do not depend on it, and `speed` was measured alone.
+
 Formulas marked *reconstructed* in the table of rows are images that the articles' text has lost; what stands here was
 reconstructed from the words around them.
 """
 
 
 def taken(folder: Path) -> None:
-    """Copy what the page shows out of a folder of studies."""
+    """Copy what the page shows out of a folder of studies; figures are drawn from the tables, as the code draws now."""
     for name in STUDIES:
         if (folder / name / KEPT[0]).is_file():
             (TAKEN / name).mkdir(parents=True, exist_ok=True)
             for file in KEPT:
                 shutil.copyfile(folder / name / file, TAKEN / name / file)
+            figure = new_figure()
+            STUDIES[name].draw(from_csv((TAKEN / name / "table.csv").read_text()), figure)
+            save(figure, TAKEN / name / "figure")
+            (TAKEN / name / "figure.svg").unlink()
 
 
 def verdicts() -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ import pytest
 from runs import Said, fresh_launch, genvision, pictures, trained, tree  # noqa: F401
 
 from genvision.analysis import perform as performing
-from genvision.analysis.perform import judged, perform, perform_all
+from genvision.analysis.perform import as_csv, from_csv, judged, perform, perform_all
 from genvision.analysis.runs import Runs
 from genvision.analysis.study import ARTICLES, PRESETS, Claim, Estimate, Rule, Study, Verdict
 from genvision.analysis.table import STUDIES
@@ -171,3 +171,11 @@ def test_every_study_is_whole():
         assert all(row.split("-")[0] in ARTICLES for row in study.rows)
         assert judged(study, [])["claims"], "a table without rows is nothing to be judged, and no error"
         assert {claim["verdict"] for claim in judged(study, [])["claims"]} == {"not testable at this scale"}
+
+
+def test_a_table_comes_back_from_its_csv():
+    rows = [
+        {"what": "a", "n": 3, "value": 0.1 + 0.2, "seed": 0},
+        {"what": "b, c", "n": 4, "value": 1e-30, "kept": True},
+    ]
+    assert from_csv(as_csv(rows)) == rows

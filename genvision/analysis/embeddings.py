@@ -82,7 +82,7 @@ def draw(table: Rows, figure: Figure) -> None:
     for k, (role, state) in enumerate((role, state) for state in STATES for role in ROLES):
         curve(axes[3], select(table, "over distance", f"{role}, {state}"), "i", k, f"{role}, {state}")
     axes[3].set(title="over distance", xlabel="distance (tokens)", ylabel="mean cosine similarity")
-    axes[3].legend()
+    figure.legend(*axes[3].get_legend_handles_labels(), loc="outside lower right", ncols=6)
 
 
 STUDY = Study(

@@ -8,7 +8,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from genvision.analysis.estimates import over_seeds, select
-from genvision.analysis.figures import look, panels
+from genvision.analysis.figures import look, panels, plain_ticks
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Study
 from genvision.analysis.sweep import FAMILIES, PRESETS, UNITS, measure
 from genvision.analysis.thresholds import budget_to, curves_of, fall, ratio, threshold
@@ -84,6 +84,7 @@ def draw(table: Rows, figure: Figure) -> None:
             if math.isfinite(level := threshold(list(curves.values()))):
                 ax.axhline(level, color="0.4", linewidth=0.8)
             ax.set(xscale="log", xlabel=BUDGETS[unit], ylabel=UNITS[family], title=f"{family}, all of the data")
+            plain_ticks(ax.xaxis)
         ax = axes[3 * row + 2]
         for k, backbone in enumerate(("vit", "mixer"), 1):
             found = epsilon_of(table, backbone)[row * len(shares) : (row + 1) * len(shares)]
@@ -96,6 +97,7 @@ def draw(table: Rows, figure: Figure) -> None:
                 ax.errorbar(places, values, errors, label=backbone, capsize=2, **look(k))
         ax.axhline(1, color="0.4", linewidth=0.8)
         ax.set(xscale="log", yscale="log", xlabel="share of the data", ylabel="ε over the ConvNet's", title=family)
+        plain_ticks(ax.yaxis, few=True)
     axes[0].legend()
     axes[2].legend()
     figure.suptitle("Held-out loss; gray: the threshold. Right: above 1, fewer images than the ConvNet", fontsize=9)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from genvision.storage import replacing
 
@@ -17,7 +19,9 @@ STYLE = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.color": "0.9",
-    "legend.frameon": False,
+    "legend.frameon": True,  # without one, its markers look like data
+    "legend.edgecolor": "0.8",
+    "legend.fancybox": False,
     "legend.fontsize": 7,
     "lines.linewidth": 1.2,
     "lines.markersize": 4,
@@ -46,6 +50,13 @@ def panels(figure: Figure, rows: int, columns: int, *, width: float = 2.6, heigh
     """rows x columns axes in reading order; width and height of each in inches."""
     figure.set_size_inches(width * columns, height * rows)
     return list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def plain_ticks(axis: Axis, few: bool = False) -> None:
+    """Numbers at a few places of each decade of a logarithmic axis, as 0.5 and not as a power of ten; few: under a decade."""
+    axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if few else (1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def save(figure: Figure, stem: Path) -> None:

@@ -129,6 +129,20 @@ def as_csv(table: Rows) -> str:
     return text.getvalue()
 
 
+def from_csv(text: str) -> Rows:
+    """The table again: what looks like a number is one, and an empty cell was no entry."""
+    return [{name: _typed(cell) for name, cell in row.items() if cell} for row in csv.DictReader(io.StringIO(text))]
+
+
+def _typed(cell: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(cell)
+        except ValueError:
+            continue
+    return {"True": True, "False": False}.get(cell, cell)
+
+
 def _verdict(path: Path) -> dict[str, Any] | None:
     try:
         return json.loads(path.read_text())

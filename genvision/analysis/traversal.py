@@ -113,8 +113,8 @@ def draw(table: Rows, figure: Figure) -> None:
     for ax, label in ((walk, "seconds of a walk"), (macs, "multiply-adds of an image's decoder")):
         ax.set(xlabel="latent channels of a cell", ylabel=label, xscale="log")
         few_decades(ax)
-    spread.set(ylabel="distance of two draws (share of the pixel range)")
-    worth.set(ylabel="the same over multiply-adds of the decoder")
+    spread.set(ylabel="distance of two draws, of 1")
+    worth.set(ylabel="the same per multiply-add")
     for ax in (spread, worth):
         ax.set_xticks(range(len(BACKBONES)), BACKBONES)
         ax.set_ylim(0, None)
