@@ -54,9 +54,9 @@ The articles: {articles}.
 
 ## Read with care
 
-Presets for two cores train small networks for a minute or less: they compare how fast backbones begin to learn, not where
-they end. Intervals over three seeds are wide, and say so. Seconds of `epsilon` and `traversal` were taken beside other
-work on the same machine; images and multiply-adds do not depend on it, and `speed` was measured alone.
+Presets for two cores train small networks for a minute or less: they compare how fast backbones begin to learn, not
+where they end. Intervals over three seeds are wide, and say so. Seconds of `epsilon` and `traversal` were taken beside
+other work on the same machine; images and multiply-adds do not depend on it, and `speed` was measured alone.
 
 Formulas marked *reconstructed* in the table of rows are images that the articles' text has lost; what stands here was
 reconstructed from the words around them.

@@ -53,7 +53,7 @@ def panels(figure: Figure, rows: int, columns: int, *, width: float = 2.6, heigh
 
 
 def plain_ticks(axis: Axis, few: bool = False) -> None:
-    """Numbers at a few places of each decade of a logarithmic axis, as 0.5 and not as a power of ten; few: under a decade."""
+    """Numbers of a logarithmic axis as 0.5, not as powers of ten; few: for an axis of less than a decade."""
     axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if few else (1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
