@@ -45,27 +45,27 @@ class Source:
         splits = self._opened()
         train = splits.get("train", next(iter(splits.values())))
         test = next((splits[name] for name in HELD_OUT if name in splits), None)
-        self._set = train if part == "train" or test is None else test
-        total = self._set.num_shards
-        if test is None and total < 2 and part == "test":
+        last_is_test = test is None and train.num_shards > 1
+        if part == "test" and test is None and not last_is_test:
             raise DataError(f"{self.name}: one shard and no test split: nothing can be held out; add another shard")
-        held_out = 1 if test is None and total > 1 else 0
-        self._first = total - 1 if part == "test" and test is None else 0
-        self.shards = 1 if part == "test" and test is None else total - (held_out if part == "train" else 0)
+        self._set = test if part == "test" and test is not None else train
+        every = range(self._set.num_shards)
+        self._shards = every if not last_is_test else every[-1:] if part == "test" else every[:-1]
+        self.shards = len(self._shards)
         self._image, self._label = self._columns()
-        self._total = total
 
     def read(self, shard: int, stripe: int = 0, stripes: int = 1) -> Iterator[Example]:
         """Every stripes-th example of a shard, from the stripe-th on, in the order of the file."""
         columns = list(dict.fromkeys(name for name in (self._image, self._label) if name))
-        encoded = self._set.select_columns(columns).decode(False).shard(self._total, self._first + shard)
+        index = self._shards[shard]
+        encoded = self._set.select_columns(columns).decode(False).shard(self._set.num_shards, index)
         try:
             for k, row in enumerate(encoded):
                 if k % stripes == stripe:
-                    where = f"{self.name}: shard {self._first + shard}, example {k}"
+                    where = f"{self.name}: shard {index}, example {k}"
                     yield Example(_bytes(row[self._image], where), self._class(row, where), where)
         except (OSError, ValueError, RuntimeError, TarError) as error:  # a damaged shard, or a network that went away
-            raise DataError(f"{self.name}: shard {self._first + shard} cannot be read: {_line(error)}") from error
+            raise DataError(f"{self.name}: shard {index} cannot be read: {_line(error)}") from error
 
     def decoded(self, example: Example) -> np.ndarray:
         """(channels, height, width) uint8 of an example, by the same guard as a file. Raises DataError naming it."""

@@ -62,6 +62,6 @@ class StreamBatches:
             number, row = divmod(draw.step * self.share + place, self.size)
             block = self._blocks[lane][number]
             images.append(block.images[row])
-            labels.append(-1 if block.labels is None else block.labels[row])
+            labels.append(block.labels[row] if block.labels is not None else None)
         batch = self.augment(torch.from_numpy(np.stack(images)).to(self.device), draw)
-        return Batch(batch, None if -1 in labels else torch.tensor(labels, device=self.device))
+        return Batch(batch, torch.tensor(labels, device=self.device) if self.source.config.labels else None)
