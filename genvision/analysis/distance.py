@@ -77,7 +77,7 @@ def draw(table: Rows, figure: Figure) -> None:
     ax.axhline(0.5, color="0.4", linewidth=0.8)
     ax.set(xlabel="columns between what must agree (pixels)", ylabel="pairs that agree in samples (share)")
     ax.set_ylim(0.35, 1.02)
-    ax.legend()
+    ax.legend(loc="center right")
     figure.suptitle("Gray: by chance", fontsize=8)
 
 
