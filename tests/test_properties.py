@@ -87,6 +87,7 @@ def test_a_distance_is_symmetric_never_negative_and_turns_and_scales_with_its_sp
     turn, _ = torch.linalg.qr(torch.randn(d, d, generator=generator, dtype=torch.float64))
     found = distance(fit(a), fit(b))
     assert found >= 0 and found == pytest.approx(distance(fit(b), fit(a)), rel=1e-6)
+    assert distance(fit(a), fit(a)) == pytest.approx(0, abs=1e-6 * (1 + a.square().sum().item()))
     assert distance(fit(a @ turn), fit(b @ turn)) == pytest.approx(found, rel=1e-6)
     assert distance(fit(scale * a), fit(scale * b)) == pytest.approx(scale**2 * found, rel=1e-6)
 
