@@ -61,7 +61,9 @@ def goes_on_like(folder, straight):
     assert lines[0] == lines[1]
 
 
-@pytest.mark.parametrize("numbers", [*((number,) for number in SIGNALS), (signal.SIGTERM,) * 3])
+@pytest.mark.parametrize(
+    "numbers", [*((number,) for number in SIGNALS), (signal.SIGTERM,) * 3, (signal.SIGTERM, signal.SIGINT)]
+)
 def test_a_signal_ends_training_after_the_step_with_a_checkpoint(pictures, tmp_path, monkeypatch, trained, numbers):
     before = [signal.getsignal(number) for number in SIGNALS]
     with monkeypatch.context() as patch:
