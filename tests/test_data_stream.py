@@ -277,6 +277,17 @@ def test_the_package_that_is_missing_is_named(tars, monkeypatch):
         Source(config_of(tars), "train")
 
 
+def test_the_file_system_that_a_url_lacks_is_named(monkeypatch):
+    import datasets
+
+    def without(*_, **__):
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(datasets, "load_dataset", without)
+    with pytest.raises(ConfigError, match="stream:s3://a/b.tar: cannot be opened: Install s3fs to access S3"):
+        Source(config_of("s3://a/b.tar"), "train")
+
+
 def test_a_run_goes_on_to_the_same_bits(tars, tmp_path, monkeypatch):
     words = (f"data=stream:{tars}", "data.classes=3", *TINY, "data.validation_fraction=0", "family=vae", "backbone=vit")
     words += ("data.lanes=2", "data.shuffle_buffer=8", "data.resident_images=40", f"run.dir={tmp_path}")

@@ -104,6 +104,8 @@ class Source:
             if suffix:
                 return load_dataset(BUILDERS[suffix], data_files=expanded(path), streaming=True)
             return load_dataset(path, streaming=True)
+        except ImportError as error:  # the file system of a URL, such as s3fs, is a package of its own
+            raise ConfigError(f"{self.name}: cannot be opened: {_line(error)}") from error
         except (OSError, ValueError, RuntimeError, TarError) as error:
             raise DataError(f"{self.name}: cannot be opened: {_line(error)}; check data.path") from error
 
