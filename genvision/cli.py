@@ -169,6 +169,9 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("grid", metavar="NAME|FILE.yaml", help="families, backbones, seeds, shares of the data, rates")
     parser.add_argument("keys", nargs="*", metavar="key=value", help="go to every run")
     parser.add_argument("--out", type=Path, default=Path("runs/compare"), metavar="DIR", help="runs/compare by default")
+    parser.add_argument(
+        "--at-once", type=_count, default=1, metavar="N", help="cells that share a device, 1 by default"
+    )
 
 
 def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:

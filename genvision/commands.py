@@ -93,7 +93,7 @@ def compare(args: argparse.Namespace) -> None:
     _check_torchvision()
     from genvision.comparison import compare as run_grid
 
-    print(run_grid(args.grid, args.out, args.keys))
+    print(run_grid(args.grid, args.out, args.keys, args.at_once))
 
 
 def leaderboard(args: argparse.Namespace) -> None:

@@ -21,17 +21,20 @@ from genvision.evaluation.tuning import tuning_table
 from genvision.storage import write_text
 
 
-def compare(grid: str, out: Path, more: Sequence[str] = ()) -> str:
+def compare(grid: str, out: Path, more: Sequence[str] = (), at_once: int = 1) -> str:
     """Train what is missing of a grid below `out`, rebuild the leaderboard there, and say what each cell came to.
 
     A cell runs in a process of its own, on the next free accelerator where there are several; whatever ends one, the
     others go on, and its reason stays on the leaderboard. The same command goes on with an interrupted comparison.
+
+    at_once  cells that share a device: small networks leave much of an accelerator idle, but seconds then count less
     Raises ConfigError before anything is trained if one of the cells cannot be.
     """
     planned = cells(read_grid(grid), out, more)
     free: SimpleQueue[int] = SimpleQueue()
     for device in range(max(1, torch.accelerator.device_count())):
-        free.put(device)
+        for _ in range(at_once):
+            free.put(device)
     with ThreadPoolExecutor(free.qsize()) as pool:
         reasons = list(pool.map(lambda cell: _run(cell, free), planned))
     for cell, reason in zip(planned, reasons, strict=True):

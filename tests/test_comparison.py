@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from runs import TINY, fresh_launch, genvision, pictures  # noqa: F401
 
+from genvision import comparison
 from genvision.config import CONFIG_DIR
 from genvision.config.grid import cells, read_grid
 from genvision.evaluation.numbers import MISSING
@@ -120,6 +123,25 @@ def test_a_cell_that_cannot_start_is_recorded_with_its_reason(tmp_path):
         and record["reason"].startswith("genvision: error: ")
         and "none" in record["reason"]
     )
+
+
+@pytest.mark.parametrize(("asked", "together"), [([], False), (["--at-once", "2"], True)])
+def test_cells_share_a_device_where_that_is_asked_for(tmp_path, monkeypatch, asked, together):
+    meeting, met = threading.Barrier(2), []
+
+    def run(cell, free):
+        device = free.get()
+        try:
+            met.append(meeting.wait(timeout=1) >= 0)
+        except threading.BrokenBarrierError:
+            met.append(False)
+        free.put(device)
+        return "was not run"
+
+    monkeypatch.setattr(comparison, "_run", run)
+    grid = write_grid(tmp_path, "families: {vae: [size=tiny]}\nbackbones: [vit, mixer]\n")
+    assert genvision("compare", grid, "--out", tmp_path / "runs", *asked).code == 0
+    assert met == [together, together]
 
 
 def record(family, backbone, rate, loss, score, status="finished"):
