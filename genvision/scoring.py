@@ -123,12 +123,14 @@ def score_images(
     protocol = build_protocol(
         num_images=len(images), reference=real, extractor=network, sampling=sampling, reconstruction=reconstruction
     )
-    metrics = score(generated, reference, metric_name=network.metric_name) | coherence(images, real.images)
+    metrics = score(generated, reference, metric_name=network.metric_name, device=device)
+    metrics |= coherence(images, real.images)
     nearest = None
     if training and training.memorisation:
         seen = reference_features(training.images, network)
-        metrics |= memorisation(generated.pool, seen.pool, reference.pool, SEED)
-        nearest = nearest_grid(images, generated.pool, training.images.images, seen.pool)
+        own, trained, held_out = (features.pool.to(device) for features in (generated, seen, reference))
+        metrics |= memorisation(own, trained, held_out, SEED)
+        nearest = nearest_grid(images, own, training.images.images, trained)
     scale = anchors(training.images, reference, network, len(images)) if training and training.anchors else None
     return Scored(metrics, protocol, scale, nearest)
 

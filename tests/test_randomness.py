@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from genvision.probability.randomness import Stream, generator, normal, uniform
+from genvision.probability.randomness import Stream, generator, normal, philox, uniform
 from genvision.spec import Draw
 
 
@@ -43,6 +43,32 @@ def test_a_slot_draws_the_same_in_any_company(law) -> None:
 
 def test_a_longer_draw_starts_with_the_shorter_one() -> None:
     assert torch.equal(uniform(draw(1), Stream.PIXELS, 8)[:, :4], uniform(draw(1), Stream.PIXELS, 4))
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "words"),
+    [
+        ([0] * 4, 0, "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+        ([2**32 - 1] * 4, 2**64 - 1, "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+        ([0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344], 0x299F31D0A4093822, "d16cfe09 94fdcceb 5001e420 24126ea1"),
+    ],
+)
+def test_philox_gives_the_numbers_that_its_authors_publish(counter, key, words) -> None:
+    """Three known answers for philox4x32 of ten rounds, of the file kat_vectors of their library Random123."""
+    even, odd = philox(*torch.tensor(counter).view(2, 2).T.unsqueeze(2), key)
+    found = torch.stack([even, odd], 1).flatten().tolist()
+    assert " ".join(f"{word:08x}" for word in found) == words
+
+
+def test_words_of_neighbouring_keys_are_all_different() -> None:
+    """Of 2^18 words of 32 bits some eight pairs meet by chance; a counter that repeats would give thousands."""
+    keys = itertools.product((0, 1, 2**32, 2**63 - 1), (0, 1, 8), (0, 1, 2**32 - 1))
+    numbers = [
+        uniform(Draw(seed, step, torch.tensor([0, 1, 2, 2**32 - 1])), stream, 1820).double()
+        for seed, stream, step in keys
+    ]
+    found = torch.cat(numbers).flatten()
+    assert len(found) == 262_080 and len(found) - len(found.unique()) < 2200  # 2,046 on average among 2^24 values
 
 
 def test_seeds_streams_steps_and_slots_share_no_number() -> None:

@@ -108,10 +108,10 @@ def fingerprint(state: TrainState) -> str:
     digest = hashlib.sha256(repr((state.step, state.images_seen, state.ema.updates)).encode())
     for module in (state.family, state.ema.module):
         for name, tensor in module.state_dict().items():
-            digest.update(name.encode() + tensor.numpy().tobytes())
+            digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     for parameter in state.family.parameters():
         for name, tensor in sorted(state.optimizer.state.get(parameter, {}).items()):
-            digest.update(name.encode() + tensor.numpy().tobytes())
+            digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 

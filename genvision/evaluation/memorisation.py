@@ -43,5 +43,5 @@ def memorisation(generated: Tensor, train: Tensor, held_out: Tensor, seed: int) 
 
 
 def _nearest(images: Tensor, train: Tensor) -> Tensor:
-    """(N,) distance of each image to the nearest training image."""
-    return torch.cat([torch.cdist(block, train).amin(1) for block in images.split(BLOCK)])
+    """(N,) distance of each image to the nearest training image, on the CPU."""
+    return torch.cat([torch.cdist(block, train).amin(1).cpu() for block in images.split(BLOCK)])

@@ -22,7 +22,7 @@ def nearest_grid(images: Tensor, generated: Tensor, training: Tensor, train: Ten
     """
     listed = min(NEIGHBOURS, len(train))
     found = [torch.cdist(block, train).topk(listed, largest=False) for block in generated.split(BLOCK)]
-    distances, near = (torch.cat(part) for part in zip(*found, strict=True))
+    distances, near = (torch.cat(part).cpu() for part in zip(*found, strict=True))
     closest = distances[:, 0].argsort(stable=True)[:NEAREST_ROWS]
     gap = torch.full_like(F.pad(images[:1], (1, 1, 1, 1)), 255)
 

@@ -42,7 +42,10 @@ class Balls(NamedTuple):
 
 
 class Neighbours:
-    """The neighbourhoods of generated (N,D) and real (M,D) features, both with more than NEIGHBORHOOD images."""
+    """The neighbourhoods of generated (N,D) and real (M,D) features, both with more than NEIGHBORHOOD images.
+
+    Distances are taken where the features are; what is found lies on the CPU.
+    """
 
     def __init__(self, generated: Tensor, real: Tensor) -> None:
         self.generated, self.real = _balls(generated, real), _balls(real, generated)
@@ -76,5 +79,6 @@ def _balls(centres: Tensor, others: Tensor) -> Balls:
         distances, near = torch.cdist(block, centres).topk(listed, largest=False)
         across = torch.cdist(block, others)
         centre, other = (across <= distances[:, -1:]).nonzero(as_tuple=True)
-        parts.append((near, distances, centre + start, other, across[centre, other]))
+        found = near, distances, centre + start, other, across[centre, other]
+        parts.append([each.cpu() for each in found])
     return Balls(*(torch.cat(part) for part in zip(*parts, strict=True)))

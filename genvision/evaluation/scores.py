@@ -29,19 +29,24 @@ FEWEST_FOR_INTERVALS = 2 * FEWEST  # a half of them must still have neighbourhoo
 Metrics = dict[str, dict[str, Any]]
 
 
-def score(generated: Features, real: Features, *, metric_name: str, seed: int = SEED) -> Metrics:
+def score(
+    generated: Features, real: Features, *, metric_name: str, seed: int = SEED, device: torch.device | str = "cpu"
+) -> Metrics:
     """All scores as {key: {"name", "value"[, "interval"][, "std"][, "rank_deficient"]}}.
 
     Keys: frechet, frechet_infinity, kid, precision, recall, density, coverage, inception_score. `metric_name` is the
     Fréchet distance's name, from which others are named. `rank_deficient` marks a Fréchet distance from no more images
     than features: its covariances are singular and it is biased upwards. Fewer than FEWEST_FOR_INTERVALS images on
     either side have neither intervals nor an extrapolation. Raises DataError for fewer than FEWEST.
+
+    device  where images are compared with each other, which takes the square of their number
     """
     fewest = require_enough(len(generated), len(real))
     kernel_name, inception_name = _names(metric_name)
     metrics: Metrics = _frechet(generated, real, metric_name, seed)
-    metrics["kid"] = {"name": kernel_name, **_kernel(generated, real, seed)}
-    metrics |= _neighbours(generated, real, seed)
+    near = generated.pool.to(device), real.pool.to(device)
+    metrics["kid"] = {"name": kernel_name, **_kernel(generated, real, seed, near)}
+    metrics |= _neighbours(*near, seed)
     if generated.logits.shape[1]:
         metrics["inception_score"] = {"name": inception_name, **_inception(generated, seed)}
     if fewest < FEWEST_FOR_INTERVALS:
@@ -90,7 +95,7 @@ def _frechet(generated: Features, real: Features, name: str, seed: int) -> Metri
     return found
 
 
-def _kernel(generated: Features, real: Features, seed: int) -> dict[str, Any]:
+def _kernel(generated: Features, real: Features, seed: int, near: tuple[Tensor, Tensor]) -> dict[str, Any]:
     from torch_fidelity import metric_kid
 
     found = metric_kid.kid_features_to_metric(
@@ -102,7 +107,7 @@ def _kernel(generated: Features, real: Features, seed: int) -> dict[str, Any]:
         verbose=False,
     )
     value = found[metric_kid.KEY_METRIC_KID_MEAN]
-    influences = kernel_influence(generated.pool, real.pool), kernel_influence(real.pool, generated.pool)
+    influences = kernel_influence(*near).cpu(), kernel_influence(*near[::-1]).cpu()
     return {"value": value, "std": found[metric_kid.KEY_METRIC_KID_STD], "interval": smooth(value, *influences)}
 
 
@@ -124,8 +129,8 @@ def kernel_influence(own: Tensor, other: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def _neighbours(generated: Features, real: Features, seed: int) -> Metrics:
-    found = Neighbours(generated.pool, real.pool)
+def _neighbours(generated: Tensor, real: Tensor, seed: int) -> Metrics:
+    found = Neighbours(generated, real)
     values = found.scores()
     intervals = halved(values, found.scores, len(generated), len(real), seed)
     return {
