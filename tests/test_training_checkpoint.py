@@ -87,6 +87,8 @@ def test_what_is_on_disk(accelerator, tmp_path):
         "images_seen": 16,
         "total_steps": 2,
         "ema_updates": 2,
+        "skipped_steps": 0,
+        "skipped_in_a_row": 0,
         "grad_scaler": None,
         "config_hash": HASH,
         "dataset": "",
