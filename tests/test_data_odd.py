@@ -98,7 +98,7 @@ def test_one_unusable_file_is_an_error_unless_some_may_be_left_out(tmp_path, cap
     assert found.files[0] == "good000.png" and len(found.files) == 198
 
 
-def test_a_folder_of_nothing_else_is_an_error_whatever_may_be_left_out(tmp_path):
+def test_a_folder_of_nothing_else_is_an_error(tmp_path):
     with pytest.raises(DataError, match="3 of 3 files cannot be used"):
         load(replace(some(tmp_path / "a", 0, 3), max_bad_fraction=0.99), "all")
 

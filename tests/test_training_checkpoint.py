@@ -93,6 +93,7 @@ def test_what_is_on_disk(accelerator, tmp_path):
         "config_hash": HASH,
         "dataset": "",
         "world_size": 1,
+        "threads": torch.get_num_threads(),
     }
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o644}
 

@@ -118,7 +118,7 @@ def _judge(found: Found, faults: tuple[str, ...], max_bad_fraction: float) -> No
     more = ", ..." if len(faults) > NAMED_FAULTS else ""
     many = f"folder:{shown(found.base)}: {len(faults)} of {len(found.images)} files cannot be used"
     told = f"{many}: {', '.join(faults[:NAMED_FAULTS])}{more}"
-    if len(faults) > max_bad_fraction * len(found.images) or len(faults) == len(found.images):
+    if len(faults) > max_bad_fraction * len(found.images):
         allowed = f"; data.max_bad_fraction={max_bad_fraction} leaves out no more" if max_bad_fraction else ""
         raise DataError(f"{told}; repair or remove them{allowed}")
     log.warning("%s; left out", told)

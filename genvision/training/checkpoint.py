@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 import safetensors.torch
+import torch
 from accelerate.state import PartialState
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
@@ -108,6 +109,10 @@ def load(state: TrainState, path: Path, config_hash: str) -> None:
     state.seconds = about.get("seconds", 0.0)  # which the first checkpoints did not hold
     if state.total_steps is None:
         state.total_steps = about["total_steps"]
+    here = {"world_size": PartialState().num_processes, "threads": torch.get_num_threads()}
+    other = [f"{name} {now} after {about[name]}" for name, now in here.items() if about.get(name, now) != now]
+    if other and PartialState().is_main_process:
+        _log.warning("%s: %s: sums in another order, so equal within rounding, not to the bit", path, ", ".join(other))
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -228,6 +233,7 @@ def _contents(state: TrainState, config_hash: str) -> Iterator[tuple[str, bytes]
         "config_hash": config_hash,
         "dataset": state.dataset,
         "world_size": PartialState().num_processes,
+        "threads": torch.get_num_threads(),
         "versions": {name: _version(name) for name in ("genvision", "torch")},
     }
     yield FILES[3], json.dumps(about, indent=1, allow_nan=False).encode()
