@@ -283,7 +283,7 @@ def test_the_file_system_that_a_url_lacks_is_named(monkeypatch):
     def without(*_, **__):
         raise ImportError("Install s3fs to access S3")
 
-    monkeypatch.setattr(datasets, "load_dataset", without)
+    monkeypatch.setattr(datasets, "load_dataset_builder", without)
     with pytest.raises(ConfigError, match="stream:s3://a/b.tar: cannot be opened: Install s3fs to access S3"):
         Source(config_of("s3://a/b.tar"), "train")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from tarfile import TarError
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 from genvision.config.schema import DataConfig
+from genvision.data.archive import guarded
 from genvision.data.decode import UnusableImageError, decode
 from genvision.data.image_set import ImageSet
 from genvision.errors import ConfigError, DataError
@@ -42,6 +44,7 @@ class Source:
 
     def __init__(self, config: DataConfig, part: Literal["train", "test"]) -> None:
         self.config, self.part, self.name = config, part, f"stream:{config.path}"
+        self._folder = Path(str(config.path)).resolve()
         splits = self._opened()
         train = splits.get("train", next(iter(splits.values())))
         test = next((splits[name] for name in HELD_OUT if name in splits), None)
@@ -63,7 +66,7 @@ class Source:
             for k, row in enumerate(encoded):
                 if k % stripes == stripe:
                     where = f"{self.name}: shard {index}, example {k}"
-                    yield Example(_bytes(row[self._image], where), self._class(row, where), where)
+                    yield Example(self._encoded(row[self._image], where), self._class(row, where), where)
         except (OSError, ValueError, RuntimeError, TarError) as error:  # a damaged shard, or a network that went away
             raise DataError(f"{self.name}: shard {index} cannot be read: {_line(error)}") from error
 
@@ -95,15 +98,15 @@ class Source:
 
     def _opened(self) -> Any:
         try:
-            from datasets import load_dataset
+            from datasets import load_dataset_builder
         except ImportError as error:
             raise ConfigError("data=stream needs Hugging Face datasets: pip install 'genvision[stream]'") from error
         path = str(self.config.path)
         suffix = next((end for end in BUILDERS if path.endswith(end)), None)
         try:
             if suffix:
-                return load_dataset(BUILDERS[suffix], data_files=expanded(path), streaming=True)
-            return load_dataset(path, streaming=True)
+                return guarded(load_dataset_builder(BUILDERS[suffix], data_files=expanded(path))).as_streaming_dataset()
+            return guarded(load_dataset_builder(path)).as_streaming_dataset()
         except ImportError as error:  # the file system of a URL, such as s3fs, is a package of its own
             raise ConfigError(f"{self.name}: cannot be opened: {_line(error)}") from error
         except (OSError, ValueError, RuntimeError, TarError) as error:
@@ -120,6 +123,15 @@ class Source:
                 given = f"no column {name}" if name else f"no column fits {key}"
                 raise DataError(f"{self.name}: {given}; set {key} to one of {', '.join(features)}")
         return str(image), label if self.config.labels else None
+
+    def _encoded(self, value: Any, where: str) -> bytes | str:
+        """The bytes of an image file, or its path below data.path: a row of a shard may name no other file."""
+        content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
+        if isinstance(content, bytes):
+            return content
+        if content is None and isinstance(path, str) and Path(path).resolve().is_relative_to(self._folder):
+            return path
+        raise DataError(f"{where}: its image is {type(value).__name__}, not the bytes of a file")
 
     def _class(self, row: dict[str, Any], where: str) -> int | None:
         if not self._label:
@@ -149,14 +161,6 @@ def expanded(path: str) -> list[str]:
 def _first(features: Any, kinds: dict[str, str], kind: str, names: tuple[str, ...]) -> str | None:
     typed = [name for name, found in kinds.items() if found == kind]
     return next(iter(typed), None) or next((name for name in names if name in features), None)
-
-
-def _bytes(value: Any, where: str) -> bytes | str:
-    if isinstance(value, dict):
-        value = value.get("bytes") or value.get("path")
-    if not isinstance(value, bytes | str) or not value:
-        raise DataError(f"{where}: its image is {type(value).__name__}, not the bytes of a file")
-    return value
 
 
 def _line(error: Exception) -> str:
