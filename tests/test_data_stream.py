@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -96,6 +97,14 @@ def test_each_image_comes_once_an_epoch_in_an_order_of_its_own(tars):
     assert len({tuple(epoch) for epoch in epochs}) == 4
     other = batches(tars, seed=4)
     assert [numbers(other, step) for step in range(3)] != [numbers(made, step) for step in range(3)]
+
+
+def test_images_are_named_by_their_shard_and_place(tars):
+    made = batches(tars)
+    for step in (0, 2, 5):
+        draw = Draw(0, step, torch.tensor([6, 1, 3]))
+        named = [re.fullmatch(rf"stream:{tars}: shard (\d), example (\d)", name) for name in made.named(draw)]
+        assert [6 * int(found[1]) + int(found[2]) for found in named] == numbers(made, step, draw.slots)
 
 
 def test_lanes_share_the_shards_of_each_epoch_anew(tars):

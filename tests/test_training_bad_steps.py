@@ -131,16 +131,17 @@ def test_a_run_names_the_file_and_records_what_it_passed_over(tmp_path, monkeypa
 
     def at(self, draw):
         batch = real(self, draw)
-        return batch._replace(images=batch.images * float("nan")) if draw.step == 1 else batch
+        return batch._replace(images=batch.images * float("nan")) if draw.step == 2 else batch
 
     monkeypatch.setattr(Batches, "at", at)
-    plain = ("train.steps=4", "data.validation_fraction=0", "log.every_steps=1")
-    said = train_run(pictures, runs, *plain)
-    assert said.code == 5 and "images: " in said.last_error and ".png" in said.last_error
-    said = train_run(pictures, runs, *plain, "train.max_bad_steps=1", "run.name=again")
+    plain = ("train.steps=4", "data.validation_fraction=0", "log.every_steps=1", "train.save_every_steps=1")
+    for more in (("run.name=x",), ("run.name=x", "--resume", "auto")):  # it is the same step again
+        said = train_run(pictures, runs, *plain, *more)
+        assert said.code == 5 and "images: " in said.last_error and ".png" in said.last_error
+    said = train_run(pictures, runs, *plain, *more, "train.max_bad_steps=1")
     assert said.code == 0, said.err
-    record = read_record(runs / "again" / "result.json")
+    record = read_record(runs / "x" / "result.json")
     assert record["skipped_steps"] == 1 and "1 of 4 steps were not finite and were passed over" in record["note"]
-    lines = (runs / "again" / "metrics.jsonl").read_text().splitlines()
-    assert ['"loss": null' in line for line in lines] == [False, True, False, False]
-    assert ['"skipped_steps": 1' in line for line in lines] == [False, True, True, True]
+    lines = (runs / "x" / "metrics.jsonl").read_text().splitlines()
+    assert ['"loss": null' in line for line in lines] == [False, False, True, False]
+    assert ['"skipped_steps": 1' in line for line in lines] == [False, False, True, True]

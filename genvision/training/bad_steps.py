@@ -43,8 +43,11 @@ def pass_over(state: TrainState, allowed: int, numbers: dict[str, float], names:
     problem = _problem(state.step + 1, numbers, names)
     if state.skipped_in_a_row >= allowed:
         before = f"the {allowed} steps before were passed over too; " if allowed else ""
-        what_to_do = "stopped before the weights changed: train again with a lower train.learning_rate"
-        raise NonFiniteError(f"{problem}; {before}{what_to_do}")
+        go_on = f"go on with --resume and train.max_bad_steps={allowed + 1}"
+        raise NonFiniteError(
+            f"{problem}; {before}stopped before the weights changed: {go_on}, or train again with a lower "
+            "train.learning_rate"
+        )
     state.skipped_in_a_row += 1
     state.skipped_steps += 1
     if PartialState().is_main_process:
