@@ -136,8 +136,8 @@ def _check_data(config: Config, origin: Layer) -> None:
         raise _fault(origin, "data.path", f"only data=folder and data=stream have one, not {short(data.name)}")
     if data.name == "stream":
         _check_stream(config, origin)
-    if data.name != "folder" and data.max_bad_fraction:
-        raise _fault(origin, "data.max_bad_fraction", f"is an option of data=folder, and data is {short(data.name)}")
+    if data.name not in ("folder", "stream") and data.max_bad_fraction:
+        raise _fault(origin, "data.max_bad_fraction", f"is for folders and streams, and data is {short(data.name)}")
     for name in ("classes", "image_column", "label_column", "lanes", "shuffle_buffer", "resident_images"):
         if data.name != "stream" and getattr(data, name) is not None:
             raise _fault(origin, f"data.{name}", f"is an option of data=stream, and data is {short(data.name)}")

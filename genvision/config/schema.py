@@ -27,7 +27,7 @@ class DataConfig:
     crop_padding: int = MISSING  # random crops after reflection padding of so many pixels
     validation_fraction: float = MISSING  # of the training split, held out by a fixed permutation
     fraction: float = MISSING  # of the other training images, the first of the same permutation: what is trained on
-    max_bad_fraction: float = MISSING  # of a folder's files that may be unusable and are left out; 0: any is an error
+    max_bad_fraction: float = MISSING  # of files, in a stream of each block, that may be unusable and are left out
     classes: int | None = None  # of a stream, like all that follow: labels lie in [0, classes)
     image_column: str | None = None  # None: the first column of images
     label_column: str | None = None  # None: the first column of class labels, or label, cls

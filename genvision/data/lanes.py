@@ -115,7 +115,11 @@ class Blocks:
     def _load(self, examples: Iterator[Example], number: int) -> Block:
         found = list(islice(examples, self.size))
         order = generator(self.lane.seed, Stream.ORDER, step=number, slot=1 + self.lane.number).permutation(self.size)
-        images = np.stack([self.lane.source.decoded(found[k]) for k in order])
+        decoded, faults = self.lane.source.usable(found)
+        good = sorted(decoded)
+        if faults:  # another of the block, the same in every process, takes the place: positions stay what they are
+            order = [k if k in decoded else good[k % len(good)] for k in order.tolist()]
+        images = np.stack([decoded[k] for k in order])
         labelled = self.lane.source.config.labels
         labels = np.array([found[k].label for k in order], np.int64) if labelled else None
         return Block(images, labels, [found[k].where for k in order])

@@ -6,6 +6,7 @@ guard; the library runs no scripts of a dataset, and unpickles nothing.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from genvision.errors import ConfigError, DataError
 BUILDERS = {".tar": "webdataset", ".tar.gz": "webdataset", ".tgz": "webdataset", ".parquet": "parquet"}
 IMAGE_NAMES = ("image", "img", "png", "jpg", "jpeg", "webp")
 LABEL_NAMES = ("label", "cls", "labels")
+_log = logging.getLogger(__name__)
 HELD_OUT = ("test", "validation", "valid", "val")
 
 
@@ -79,17 +81,37 @@ class Source:
         except UnusableImageError as error:
             raise DataError(f"{example.where}: {error}; repair or remove it") from error
 
+    def usable(self, examples: list[Example]) -> tuple[dict[int, np.ndarray], list[str]]:
+        """What `decoded` makes of each, by its number, and the faults of the others.
+
+        Raises DataError naming the first where they are more than data.max_bad_fraction of all.
+        """
+        decoded, faults = {}, []
+        for k, example in enumerate(examples):
+            try:
+                decoded[k] = self.decoded(example)
+            except DataError as error:
+                faults.append(error)
+        if len(faults) > self.config.max_bad_fraction * len(examples):
+            raise faults[0]
+        for fault in faults:
+            _log.warning("%s; left out", fault)
+        return decoded, [str(fault).removesuffix("; repair or remove it") for fault in faults]
+
     def resident(self) -> ImageSet:
         """The first data.resident_images images, or all where there are fewer, as an image set."""
         limit = self.config.resident_images or 1
         found = [example for shard in range(self.shards) for example in self._first_of(shard, limit)][:limit]
         if not found:
             raise DataError(f"{self.name}: holds no images")
-        images = torch.from_numpy(np.stack([self.decoded(example) for example in found]))
+        decoded, faults = self.usable(found)
+        kept = [found[k] for k in decoded]
+        images = torch.from_numpy(np.stack(list(decoded.values())))
+        named = {"files": tuple(example.where for example in kept), "left_out": tuple(faults)}
         if not self.config.labels:
-            return ImageSet(self.name, self.part, images, None, ())
-        labels = torch.tensor([example.label for example in found])
-        return ImageSet(self.name, self.part, images, labels, self._class_names())
+            return ImageSet(self.name, self.part, images, None, (), **named)
+        labels = torch.tensor([example.label for example in kept])
+        return ImageSet(self.name, self.part, images, labels, self._class_names(), **named)
 
     def _first_of(self, shard: int, limit: int) -> list[Example]:
         """As many of each shard as make up the limit: shards of a single class are common."""
