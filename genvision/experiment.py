@@ -29,7 +29,7 @@ from genvision.scoring import Training, check_training, reference_set, sampling_
 from genvision.storage import write_text
 from genvision.training import checkpoint
 from genvision.training.budget import frozen
-from genvision.training.launch import anywhere, device_name, header, make_accelerator
+from genvision.training.launch import anywhere, device_name, header, make_accelerator, same_everywhere
 from genvision.training.loop import local_windows, train
 from genvision.training.metrics import MetricsLog, require_tensorboard
 from genvision.training.peers import Peers
@@ -82,7 +82,7 @@ class Experiment:
     ) -> None:
         self.config, self.accelerator, self.command = config, accelerator, command
         self.main = accelerator.is_main_process
-        self.train_set = data.load(config.data, "train")
+        self.train_set = same_everywhere(data.load(config.data, "train"))
         self.reference: ImageSet | None = None
         if config.score.num_images:
             require_extractor(config.score.extractor, config.score.extractor_weights)
@@ -234,6 +234,7 @@ class Experiment:
             run=self.folder.name,
             status=status,
             reason=reason,
+            left_out=self.train_set.left_out,
             dataset_sha256=self.train_set.fingerprint,
             device=device_name(self.accelerator),
             processes=self.accelerator.num_processes,

@@ -25,6 +25,7 @@ from genvision.scoring import Scored
 from genvision.training.state import TrainState
 
 HEADLINE = ("frechet", "kid", "precision", "recall", "inception_score", "psnr")  # the record and the page have the rest
+MAX_NAMES = 1000  # of files that were left out
 PEER = "process"  # how the reason begins where one of several processes failed
 PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "torch-fidelity", "timm", "einops")
 
@@ -60,12 +61,16 @@ def ending(error: BaseException, known: str | None = None, process: int = 0) -> 
     return "diverged" if isinstance(error, NonFiniteError) else "failed", reason
 
 
-def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: Any) -> Record:
+def make_record(
+    config: Config, state: TrainState, outcome: Outcome, *, left_out: tuple[str, ...] = (), **facts: Any
+) -> Record:
     """The leaderboard record of a run: configuration, costs, provenance, scores.
 
-    facts  run, status, reason, dataset_sha256, device, processes, precision, command
+    left_out  files of the training images that could not be used
+    facts     run, status, reason, dataset_sha256, device, processes, precision, command
     """
     decided, scored = decided_by(config, state.family), outcome.scored
+    told = [*notes(state.family, decided["network_evaluations_per_image"], outcome), *losses(state, len(left_out))]
     return build_record(
         **decided,
         config_hash=config_hash(config),
@@ -75,6 +80,8 @@ def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: An
         threads=torch.get_num_threads(),
         images_seen=state.images_seen,
         steps=state.step,
+        skipped_steps=state.skipped_steps or None,
+        left_out=list(left_out[:MAX_NAMES]) or None,
         train_seconds=state.seconds,
         sample_seconds=outcome.sample_seconds,
         sampled_images=outcome.sampled_images,
@@ -84,9 +91,7 @@ def make_record(config: Config, state: TrainState, outcome: Outcome, **facts: An
         bits_per_dim=outcome.bits_per_dim,
         validation=outcome.validation or None,
         grid=outcome.grid,
-        note="; ".join(notes(state.family, decided["network_evaluations_per_image"], outcome)) or None
-        if facts["status"] == "finished"
-        else None,
+        note="; ".join(told) or None if facts["status"] == "finished" else None,
         **facts,
     )
 
@@ -122,6 +127,14 @@ def notes(family: Family, evaluations: int, outcome: Outcome) -> Iterator[str]:
         yield family.caveat
     if outcome.codec:
         yield f"reconstructions of its codec: {metrics_line(outcome.codec)}"
+
+
+def losses(state: TrainState, left_out: int) -> Iterator[str]:
+    """What training went without."""
+    if left_out:
+        yield f"{left_out} files could not be used and were left out"
+    if state.skipped_steps:
+        yield f"{state.skipped_steps} of {state.step} steps were not finite and were passed over"
 
 
 def metrics_line(scored: Scored) -> str:

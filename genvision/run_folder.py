@@ -154,8 +154,9 @@ def resumed(config: Config, resume: str | None) -> tuple[RunFolder | None, Confi
 def resume_hash(config: Config) -> str:
     """What a checkpoint must share with the run that loads it.
 
-    Everything but the budget, the sampling, the score, what is watched and kept on the way, where the images lie (they
-    are known by their pixels), and switches that save memory or time at the same numbers.
+    Everything but the budget, the sampling, the score, what is watched and kept on the way, where the images lie and
+    which may be left out (they are known by their pixels), how many bad steps may be passed over (they are counted),
+    and switches that save memory or time at the same numbers.
     """
     return config_hash(_what_trains(config))
 
@@ -164,8 +165,8 @@ def _what_trains(config: Config) -> Config:
     train = dataclasses.replace(config.train, steps=None, images=None, minutes=None, init_from=None)
     train = dataclasses.replace(train, gradient_checkpointing=False, compile=False)
     train = dataclasses.replace(train, save_every_steps=0, keep_checkpoints=0, validate_every_steps=0)
-    train = dataclasses.replace(train, validation_images=0)
-    data = dataclasses.replace(config.data, path=None, root=None, download=False)
+    train = dataclasses.replace(train, validation_images=0, max_bad_steps=0)
+    data = dataclasses.replace(config.data, path=None, root=None, download=False, max_bad_fraction=0.0)
     return dataclasses.replace(config, train=train, data=data, sample=SampleConfig(), score=ScoreConfig())
 
 

@@ -104,7 +104,7 @@ def score_run_reconstructions(
 
 def _unnamed(reference: str, images: torch.Tensor) -> DataConfig:
     """The data of images that were drawn elsewhere. A folder of references takes their size: it has none of its own."""
-    plain = DataConfig(labels=False, validation_fraction=0.0, fraction=1.0, download=False)
+    plain = DataConfig(labels=False, validation_fraction=0.0, fraction=1.0, max_bad_fraction=0.0, download=False)
     if not reference.startswith("folder:"):
         return plain
     channels, height, width = images.shape[1:]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import shutil
-import struct
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from corpus import NOISE, RNG, header_only, png, sixteen_bit_rgb, truncated
 from PIL import Image
 
 from genvision.config.schema import DataConfig
@@ -24,13 +22,18 @@ from genvision.data.decode import UnusableImageError, decode
 from genvision.errors import ConfigError, DataError
 from genvision.spec import ImageSpec
 
-RNG = np.random.default_rng(0)
-NOISE = RNG.integers(0, 256, (8, 8, 3), np.uint8)
-
 
 def folder(path: Path, **changes) -> DataConfig:
     plain = DataConfig(
-        "folder", str(path), download=False, labels=True, flip=False, crop_padding=0, validation_fraction=0, fraction=1
+        "folder",
+        str(path),
+        download=False,
+        labels=True,
+        flip=False,
+        crop_padding=0,
+        validation_fraction=0,
+        fraction=1,
+        max_bad_fraction=0,
     )
     return replace(plain, **({"height": 8, "width": 8} | changes))
 
@@ -40,24 +43,6 @@ def fill(path: Path, count: int, value: int = 0) -> None:
     path.mkdir(parents=True, exist_ok=True)
     for k in range(count):
         Image.new("L", (8, 8), value + k).save(path / f"{k:03}.png")
-
-
-def png(path: Path, array: np.ndarray, **options) -> Path:
-    Image.fromarray(array).save(path, "PNG", **options)
-    return path
-
-
-def sixteen_bit_rgb(path: Path, array: np.ndarray) -> None:
-    """(H,W,3) uint16 as PNG, which Pillow reads but does not write."""
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
-    header = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 16, 2, 0, 0, 0)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    )
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 # One file: modes
@@ -180,20 +165,6 @@ def test_extreme_shapes_stay_cheap(tmp_path, size):
 
 
 # One file: refusals
-
-
-def truncated(image_format: str) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        buffer = io.BytesIO()
-        Image.fromarray(RNG.integers(0, 256, (64, 64, 3), np.uint8)).save(buffer, image_format)
-        path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
-
-    return write
-
-
-def header_only(side: int) -> Callable[[Path], None]:
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    return lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") * 2)
 
 
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {

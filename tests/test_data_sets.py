@@ -24,7 +24,7 @@ from genvision.spec import ImageSpec
 
 def config(name: str = "fashion_mnist_mini", **changes) -> DataConfig:
     usual = {"download": False, "labels": True, "flip": False, "crop_padding": 0}
-    plain = DataConfig(name, **usual, validation_fraction=0.1, fraction=1.0)
+    plain = DataConfig(name, **usual, validation_fraction=0.1, fraction=1.0, max_bad_fraction=0.0)
     return replace(plain, **changes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -96,6 +97,14 @@ def test_each_image_comes_once_an_epoch_in_an_order_of_its_own(tars):
     assert len({tuple(epoch) for epoch in epochs}) == 4
     other = batches(tars, seed=4)
     assert [numbers(other, step) for step in range(3)] != [numbers(made, step) for step in range(3)]
+
+
+def test_images_are_named_by_their_shard_and_place(tars):
+    made = batches(tars)
+    for step in (0, 2, 5):
+        draw = Draw(0, step, torch.tensor([6, 1, 3]))
+        named = [re.fullmatch(rf"stream:{tars}: shard (\d), example (\d)", name) for name in made.named(draw)]
+        assert [6 * int(found[1]) + int(found[2]) for found in named] == numbers(made, step, draw.slots)
 
 
 def test_lanes_share_the_shards_of_each_epoch_anew(tars):
@@ -248,9 +257,31 @@ def test_a_damaged_image_in_training_is_named_too(tmp_path):
             batches(tmp_path).at(Draw(0, step, torch.arange(8)))
 
 
+def test_damaged_images_may_give_their_places_to_others(tmp_path, caplog):
+    """Two of a block of four: the same images for any slots of any process, with their own labels and names."""
+    write_tars(tmp_path, [6] * 4, broken)
+    allowed = {"max_bad_fraction": 0.5}
+    steps = [numbers(batches(tmp_path, **allowed), step) for step in range(9)]
+    assert {k for step in steps for k in step} == set(range(18)) - {8, 9}
+    apart = batches(tmp_path, **allowed)
+    assert [numbers(apart, 7, [5, 0]), numbers(apart, 2, [1])] == [[steps[7][5], steps[7][0]], [steps[2][1]]]
+    named = apart.named(Draw(0, 7, torch.arange(8)))
+    assert [int(name.split("shard ")[1][0]) * 6 + int(name[-1]) for name in named] == steps[7]
+    assert re.search("shard 1, example 2: .*; left out", caplog.text)
+    resident = Source(replace(config_of(tmp_path), **allowed), "train").resident()
+    assert sorted(resident.images[:, 0, 0, 0].tolist()) == sorted(set(range(18)) - {8, 9})
+    assert [re.sub(".*: shard", "shard", fault)[:18] for fault in resident.left_out] == [
+        "shard 1, example 2",
+        "shard 1, example 3",
+    ]
+    with pytest.raises(DataError, match="shard 1, example 2: "):
+        Source(replace(config_of(tmp_path), max_bad_fraction=0.1), "train").resident()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("data=mnist", "data.max_bad_fraction=0.1"), "data.max_bad_fraction: is for folders and streams"),
         (("data=mnist", "data.lanes=2"), "data.lanes: is an option of data=stream"),
         (("data=stream:x", "data.classes=null"), "data.classes: a stream does not say how many"),
         (("data=stream:x", "data.classes=3", "data.lanes=3"), "data.lanes: must divide train.batch_size, 8"),
@@ -283,7 +314,7 @@ def test_the_file_system_that_a_url_lacks_is_named(monkeypatch):
     def without(*_, **__):
         raise ImportError("Install s3fs to access S3")
 
-    monkeypatch.setattr(datasets, "load_dataset", without)
+    monkeypatch.setattr(datasets, "load_dataset_builder", without)
     with pytest.raises(ConfigError, match="stream:s3://a/b.tar: cannot be opened: Install s3fs to access S3"):
         Source(config_of("s3://a/b.tar"), "train")
 

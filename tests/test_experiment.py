@@ -388,8 +388,8 @@ def test_whatever_else_is_set_otherwise_is_another_run(family):
     """Every key of the resolved configuration in turn."""
     config = load_config(None, [f"family={family}", "backbone=vit", "data=mnist", *TINY])
     free = re.compile(
-        r"(run|log|sample|score)\..*|data\.(path|root|download)|train\.(steps|images|minutes|init_from|compile|"
-        r"gradient_checkpointing|save_every_steps|keep_checkpoints|validate_every_steps|validation_images)"
+        r"(run|log|sample|score)\..*|data\.(path|root|download|max_bad_fraction)|train\.(steps|images|minutes|"
+        r"init_from|compile|gradient_checkpointing|max_bad_steps|save_every_steps|keep_checkpoints|validate_every_steps|validation_images)"
     )
     found = {
         key for key, _ in leaves(config) if resume_hash(set_otherwise(config, key.split("."))) == resume_hash(config)

@@ -77,7 +77,10 @@ def test_secrets_of_the_environment_reach_no_file(pictures, tmp_path, monkeypatc
     for name in ("HF_TOKEN", "WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "hunter2-hunter2")
     said = train(pictures, tmp_path, "backbone=vit", "family=vae")
-    assert said.code == 0 and "hunter2" not in said.out + said.err
+    doctor, traceback = genvision("doctor"), genvision("train", "train.steps=x", "--debug")
+    for each in (said, doctor, traceback):
+        assert "hunter2" not in each.out + each.err
+    assert (said.code, doctor.code, traceback.code) == (0, 0, 2) and "Traceback" in traceback.err
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 15 and not [path for path in files if b"hunter2" in path.read_bytes()]
 

@@ -32,13 +32,21 @@ def full() -> dict:
     metrics = {"frechet": {"name": "FID", "value": 3.5, "std": 0.1, "interval": [2.5, None]}}
     bits = {"value": 3.1, "kind": "bound", "split": "test", "num_images": 9, "standard_error": 0.1}
     anchors = [{"name": "real training images", "value": 8.8}]
-    return make(metrics=metrics, protocol=PROTOCOL, bits_per_dim=bits, anchors=anchors, validation={"loss": 0.5})
+    return make(
+        metrics=metrics,
+        protocol=PROTOCOL,
+        bits_per_dim=bits,
+        anchors=anchors,
+        left_out=["a.png"],
+        validation={"loss": 0.5},
+    )
 
 
 PLACES = [
     *((name,) for name in (*FIELDS, "schema", "unknown")),
     *(("metrics", "frechet"), *(("metrics", "frechet", part) for part in ("name", "value", "std", "interval"))),
     *(("bits_per_dim", part) for part in ("value", "kind", "split", "num_images", "standard_error")),
+    ("left_out", 0),
     *(("anchors", 0), ("anchors", 0, "name"), ("anchors", 0, "value"), ("validation", "loss")),
     *(("protocol", part) for part in ("num_images", "reference", "sampling")),
     ("protocol", "reference", "num_images"),

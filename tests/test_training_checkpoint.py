@@ -87,10 +87,13 @@ def test_what_is_on_disk(accelerator, tmp_path):
         "images_seen": 16,
         "total_steps": 2,
         "ema_updates": 2,
+        "skipped_steps": 0,
+        "skipped_in_a_row": 0,
         "grad_scaler": None,
         "config_hash": HASH,
         "dataset": "",
         "world_size": 1,
+        "threads": torch.get_num_threads(),
     }
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o644}
 

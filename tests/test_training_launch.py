@@ -15,11 +15,12 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from test_training_toy import ToyBatches, accelerator, fingerprint, toy_config, toy_state  # noqa: F401
 
-from genvision.errors import ConfigError, NonFiniteError, StorageError
+from genvision.data import ImageSet
+from genvision.errors import ConfigError, DataError, NonFiniteError, StorageError
 from genvision.spec import Draw
 from genvision.training import checkpoint
 from genvision.training.checkpoint import latest, load, save
-from genvision.training.launch import available_cores, header, make_accelerator, set_threads
+from genvision.training.launch import available_cores, header, make_accelerator, same_everywhere, set_threads
 from genvision.training.loop import local_windows, train
 
 needs_cpu = pytest.mark.skipif(torch.accelerator.is_available(), reason="describes a machine without an accelerator")
@@ -128,8 +129,19 @@ def shared_faults(root: Path, accelerator: Accelerator) -> list[str]:
         for _ in train(state, ToyBatches(), config, accelerator):
             pass
     except NonFiniteError as fault:
-        found.append(str(fault).partition(";")[0])
+        found.append(str(fault).partition("; stopped")[0])
     found.append(f"at step {state.step}")
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, max_bad_steps=1))
+    for _ in train(state, ToyBatches(), config, accelerator):
+        pass
+    alike = len(set(gather_object([fingerprint(state)]))) == 1
+    found.append(f"at step {state.step}, {state.skipped_steps} passed over, {state.ema.updates} made, alike: {alike}")
+    images = torch.full((2, 1, 4, 4), accelerator.process_index, dtype=torch.uint8)
+    same_everywhere(ImageSet("toys", "train", images * 0, None, ()))
+    try:
+        same_everywhere(ImageSet("toys", "train", images, None, ()))
+    except DataError as fault:
+        found.append(str(fault).partition(" (")[0])
     if accelerator.is_main_process:
         checkpoint.commit = lambda *_: (_ for _ in ()).throw(StorageError("disk full"))
     try:
@@ -188,8 +200,10 @@ def test_one_process_goes_on_from_a_checkpoint_of_two(pair, accelerator):
 def test_a_fault_of_one_process_is_everybodys(pair):
     facts, root = pair
     expected = [
-        "step 3: loss is nan, error is nan, grad_norm is nan",
+        "step 3: loss is nan, error is nan, grad_norm is nan; images: toy 2.7",
         "at step 2",
+        "at step 12, 1 passed over, 11 made, alike: True",
+        "toys: the processes have read different images",
         "disk full",
         "train.batch_size=7: not divisible by 2 processes",
     ]

@@ -30,6 +30,7 @@ TRAIN = TrainConfig(
     betas=(0.9, 0.99),
     clip_norm=1.0,
     seed=5,
+    max_bad_steps=0,
     precision="no",
 )
 
@@ -75,6 +76,9 @@ class ToyBatches:
     def at(self, draw: Draw) -> Batch:
         u = uniform(draw, Stream.AUGMENT, 17)
         return Batch((256 * u[:, 1:]).to(torch.uint8).view(-1, 1, 4, 4), (3 * u[:, 0]).long())
+
+    def named(self, draw: Draw) -> list[str]:
+        return [f"toy {draw.step}.{slot}" for slot in draw.slots.tolist()]
 
 
 @pytest.fixture

@@ -43,6 +43,19 @@ def test_exactly_n_images_without_duplicates_by_one_two_and_three_processes(plac
             assert drawn[1] == drawn[0] and drawn[2] == drawn[0], (family, n, chunk)
 
 
+@pytest.mark.slow
+def test_a_thousand_images_of_every_cell_by_one_two_and_three_processes(tmp_path):
+    compared = 0
+    for cell in worlds("all", tmp_path):
+        for n in (1, 7, 64, 1000):
+            for chunk in (8, 32):
+                drawn = [tree(tmp_path / str(size) / f"{cell}-{n}-{chunk}") for size in (1, 2, 3)]
+                assert list(drawn[0]) == [f"{k:06d}.png" for k in range(n)] and len({*drawn[0].values()}) == n
+                assert drawn[1] == drawn[0] and drawn[2] == drawn[0], (cell, n, chunk)
+                compared += 1
+    assert compared == 72
+
+
 def test_sampling_killed_ten_times_and_given_again(tmp_path, trained):
     killed, left, again, straight = worlds("kill", tmp_path, trained("vae").path)
     assert killed and left == 1  # each one removed what the one before had left

@@ -2,6 +2,7 @@
 
 python worlds.py together FOLDER   N images of each family by 1, 2 and 3: FOLDER/drawn/WORLD/FAMILY-N-CHUNK/*.png; and
                                    the toy family by one process, two, one, and gradients: prints what each world saw
+python worlds.py all FOLDER        N images of all nine cells, in the same way
 python worlds.py kill FOLDER RUN   `genvision sample` killed ten times, then given again: FOLDER/killed, FOLDER/straight
 """
 
@@ -22,10 +23,11 @@ import torch
 from accelerate.utils import gather_object
 from cells import make_cell, randomise
 from killing import forked
-from runs import FAMILIES
+from runs import CELLS
 from test_training_toy import ToyBatches, ToyFamily, fingerprint, toy_config
 
 from genvision import cli
+from genvision.config.trunks import BACKBONES, FAMILY_ROLES
 from genvision.sampling import draw_images, processes, write_images
 from genvision.spec import ImageSpec
 from genvision.training.checkpoint import latest, load, save
@@ -34,8 +36,13 @@ from genvision.training.loop import accumulate_gradients, local_windows, train
 from genvision.training.state import make_state
 
 SPEC = ImageSpec(1, 4, 6, classes=3)
-TRUNKS = {"vae": ("vit", "conv"), "autoregressive": ("pixelcnn",), "diffusion": ("unet",)}
+FEW = {"vae": ("vit", "conv"), "autoregressive": ("pixelcnn",), "diffusion": ("unet",)}
 ASKED = [(1, 8), (7, 8), (64, 8), (64, 32)]  # images, chunk
+ALL = {
+    f"{family}-{backbone}": tuple(BACKBONES[backbone][role] for role in FAMILY_ROLES[family])
+    for family, backbone in CELLS
+}
+ASKED_OF_ALL = [(n, chunk) for n in (1, 7, 64, 1000) for chunk in (8, 32)]
 
 
 def world(size: int, work: Callable[[], object]) -> list:
@@ -62,19 +69,25 @@ def world(size: int, work: Callable[[], object]) -> list:
     return told
 
 
-def draw(root: Path) -> None:
+def draw(root: Path, cells: dict[str, tuple[str, ...]] = FEW, asked: list[tuple[int, int]] = ASKED) -> None:
     def work() -> None:
         state = processes()
-        for family in FAMILIES:
-            cell = randomise(make_cell(family, TRUNKS[family], SPEC))
+        for name, trunks in cells.items():
+            family = name.partition("-")[0]
+            cell = randomise(make_cell(family, trunks, SPEC))
             own = {"steps": 2} if family == "diffusion" else {}
-            for n, chunk in ASKED:
+            for n, chunk in asked:
                 images = draw_images(cell, n, seed=3, chunk_size=chunk, **own)
                 if state.is_main_process:
-                    write_images(images, root / str(state.num_processes) / f"{family}-{n}-{chunk}")
+                    write_images(images, root / str(state.num_processes) / f"{name}-{n}-{chunk}")
 
     for size in (1, 2, 3):
         world(size, work)
+
+
+def all_cells(root: Path) -> list[str]:
+    draw(root, ALL, ASKED_OF_ALL)
+    return list(ALL)
 
 
 def kill(root: Path, run: str) -> list:
@@ -147,5 +160,5 @@ def together(root: Path) -> dict:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     kind, place, *rest = sys.argv[1:]
-    told = {"together": together, "kill": kill}[kind](Path(place), *rest)
+    told = {"together": together, "all": all_cells, "kill": kill}[kind](Path(place), *rest)
     print(json.dumps(told))

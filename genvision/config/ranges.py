@@ -42,14 +42,14 @@ POSITIVE = {
 NOT_NEGATIVE = {
     *("family.free_bits", "family.top_channels", "family.commitment"),
     *("data.crop_padding", "family.beta", "family.beta_warmup_steps", "train.warmup_steps", "train.weight_decay"),
-    *("train.clip_norm", "train.seed", "train.validate_every_steps", "log.grid_every_steps"),
+    *("train.clip_norm", "train.max_bad_steps", "train.seed", "train.validate_every_steps", "log.grid_every_steps"),
     *("sample.seed", "sample.guidance", "sample.guidance_interval", "sample.top_k"),
     *("score.num_images", "score.every_steps"),
     "trunk.attention_levels",
 }
 FRACTION = {"family.label_dropout"}
 SHARE = {"sample.top_p", "data.fraction"}
-BELOW_ONE = {"data.validation_fraction", "train.betas", "ema.decay", "trunk.dropout"}
+BELOW_ONE = {"data.validation_fraction", "data.max_bad_fraction", "train.betas", "ema.decay", "trunk.dropout"}
 MAY_BE_EMPTY = {"trunk.attention_levels"}
 CHANNELS = {"data.channels"}
 ODD = {"trunk.kernel"}
@@ -136,6 +136,8 @@ def _check_data(config: Config, origin: Layer) -> None:
         raise _fault(origin, "data.path", f"only data=folder and data=stream have one, not {short(data.name)}")
     if data.name == "stream":
         _check_stream(config, origin)
+    if data.name not in ("folder", "stream") and data.max_bad_fraction:
+        raise _fault(origin, "data.max_bad_fraction", f"is for folders and streams, and data is {short(data.name)}")
     for name in ("classes", "image_column", "label_column", "lanes", "shuffle_buffer", "resident_images"):
         if data.name != "stream" and getattr(data, name) is not None:
             raise _fault(origin, f"data.{name}", f"is an option of data=stream, and data is {short(data.name)}")

@@ -27,6 +27,7 @@ class DataConfig:
     crop_padding: int = MISSING  # random crops after reflection padding of so many pixels
     validation_fraction: float = MISSING  # of the training split, held out by a fixed permutation
     fraction: float = MISSING  # of the other training images, the first of the same permutation: what is trained on
+    max_bad_fraction: float = MISSING  # of files, in a stream of each block, that may be unusable and are left out
     classes: int | None = None  # of a stream, like all that follow: labels lie in [0, classes)
     image_column: str | None = None  # None: the first column of images
     label_column: str | None = None  # None: the first column of class labels, or label, cls
@@ -108,6 +109,7 @@ class TrainConfig:
     weight_decay: float = MISSING
     betas: tuple[float, float] = MISSING
     clip_norm: float = MISSING  # global norm of the gradient; 0: not clipped
+    max_bad_steps: int = MISSING  # in a row, that are passed over where a loss or gradient is not finite
     seed: int = MISSING
     precision: Literal["auto", "no", "bf16", "fp16"] = MISSING
     gradient_checkpointing: bool = MISSING  # keep the inputs of blocks alone and run them again in backward

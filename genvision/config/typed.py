@@ -88,7 +88,9 @@ def unknown_key(entry: Entry, valid: Collection[str]) -> ConfigError:
 
 
 def nearest(key: str, valid: Collection[str]) -> str:
-    """The valid key most like `key`: the same last word first (a forgotten section), then the likest spelling."""
+    """The valid key most like `key`: one that it goes beyond, else the same last word, then the likest spelling."""
+    if above := [candidate for candidate in valid if key.startswith(f"{candidate}.")]:
+        return max(above, key=len)
     section, _, last = key.rpartition(".")
 
     def likeness(candidate: str) -> float:

@@ -37,7 +37,7 @@ class Batches:
         self._augment = Augment(seed, flip, crop_padding, *image_set.images.shape[-2:])
         self.images = image_set.images.to(device)
         self.labels = None if image_set.labels is None else image_set.labels.to(device)
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self._files = batch_size, seed, image_set.files
         self._orders: dict[int, np.ndarray] = {}
 
     def indices(self, draw: Draw) -> Tensor:
@@ -56,6 +56,10 @@ class Batches:
         ids = self.indices(draw).to(self.images.device)
         images = self._augment(self.images.index_select(0, ids), draw)
         return Batch(images, None if self.labels is None else self.labels[ids])
+
+    def named(self, draw: Draw) -> list[str]:
+        """What the images of `draw.slots` are called in a message: their files, or their numbers among the images."""
+        return [self._files[k] if self._files else str(k) for k in self.indices(draw).tolist()]
 
     def _order(self, epoch: int) -> np.ndarray:
         if epoch in self._orders:

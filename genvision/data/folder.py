@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,15 @@ from genvision.errors import DataError
 TEST_FRACTION = 0.1  # of a folder without train/ and test/
 NAMED_FAULTS = 10  # files a message names
 log = logging.getLogger(__name__)
+
+
+class Decoded(NamedTuple):
+    """images (N,C,height,width) uint8, labels (N,) int64 or None, the N files, and those left out, with the reason."""
+
+    images: Tensor
+    labels: Tensor | None
+    files: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -72,11 +81,12 @@ def class_names(config: DataConfig) -> tuple[str, ...]:
 
 
 def read_folder(
-    found: Found, names: tuple[str, ...], height: int, width: int, channels: int
-) -> tuple[Tensor, Tensor | None]:
-    """Decode files into (N,C,height,width) uint8 and their labels (N,) int64 (None where there are no class names).
+    found: Found, names: tuple[str, ...], height: int, width: int, channels: int, max_bad_fraction: float = 0.0
+) -> Decoded:
+    """Decode files to one geometry; labels where there are class names.
 
-    Says how many files were skipped. Raises DataError naming the files that cannot be used.
+    max_bad_fraction  share of the files that may be unusable; these are left out, with a warning
+    Says how many files are no images. Raises DataError naming the files that cannot be used, where they are more.
     """
     labels = None if not names else torch.tensor([_label(found, path, names) for path in found.images])
     if found.skipped:
@@ -93,14 +103,25 @@ def read_folder(
 
     with warnings.catch_warnings(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         warnings.simplefilter("error", Image.DecompressionBombWarning)  # an error that is named, not a line on stderr
-        faults = [fault for fault in pool.map(read, range(len(pixels))) if fault]
-    if faults:
-        more = ", ..." if len(faults) > NAMED_FAULTS else ""
-        raise DataError(
-            f"folder:{shown(found.base)}: {len(faults)} of {len(pixels)} files cannot be used: "
-            f"{', '.join(faults[:NAMED_FAULTS])}{more}; repair or remove them"
-        )
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), labels
+        faults = list(pool.map(read, range(len(pixels))))
+    left_out = tuple(fault for fault in faults if fault)
+    kept = [k for k, fault in enumerate(faults) if not fault]
+    if left_out:
+        _judge(found, left_out, max_bad_fraction)
+        pixels, labels = pixels[kept], None if labels is None else labels[kept]
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    return Decoded(images, labels, tuple(shown(found.images[k]) for k in kept), left_out)
+
+
+def _judge(found: Found, faults: tuple[str, ...], max_bad_fraction: float) -> None:
+    """Warn of unusable files; raise DataError where they are more than may be left out."""
+    more = ", ..." if len(faults) > NAMED_FAULTS else ""
+    many = f"folder:{shown(found.base)}: {len(faults)} of {len(found.images)} files cannot be used"
+    told = f"{many}: {', '.join(faults[:NAMED_FAULTS])}{more}"
+    if len(faults) > max_bad_fraction * len(found.images):
+        allowed = f"; data.max_bad_fraction={max_bad_fraction} leaves out no more" if max_bad_fraction else ""
+        raise DataError(f"{told}; repair or remove them{allowed}")
+    log.warning("%s; left out", told)
 
 
 def shown(path: Path | str) -> str:

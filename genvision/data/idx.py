@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
 
+from genvision.data.archive import unzipped
 from genvision.errors import DataError
 
 
@@ -17,8 +17,8 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
     try:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
+            data = unzipped(path)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error}); install or download the set again") from error
     start = 4 + 4 * ndim
     if len(data) < start or data[:4] != bytes((0, 0, 8, ndim)):  # 8: unsigned bytes

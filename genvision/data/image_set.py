@@ -20,6 +20,8 @@ class ImageSet:
     images       (N,C,H,W) uint8, on the CPU
     labels       (N,) int64 in [0, len(class_names)), or None
     class_names  () where there are no labels
+    files        where each image comes from, for messages; () where it has no name but its number
+    left_out     files that could not be used, with the reason (data.max_bad_fraction)
     Raises DataError where these do not fit each other.
     """
 
@@ -28,6 +30,8 @@ class ImageSet:
     images: Tensor
     labels: Tensor | None
     class_names: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"{self.name}:{self.split}"

@@ -60,13 +60,14 @@ def show(config: DataConfig, split: Split, out_png: str | os.PathLike) -> Path:
 def check(config: DataConfig) -> str:
     """Decode the training (held-out images included) and the test split and say what they hold, in several lines.
 
-    Raises DataError naming what cannot be decoded.
+    Names the files that data.max_bad_fraction leaves out. Raises DataError naming what cannot be decoded beyond that.
     """
     splits = {split: load(replace(config, validation_fraction=0.0), split) for split in ("train", "test")}
     lines = []
     for split, found in splits.items():
         lines.append(f"{found.name}:{split}  {len(found):,} images {'x'.join(map(str, found.spec.shape))}")
         lines.append(f"  fingerprint {found.fingerprint}")
+        lines += [f"  left out: {fault}" for fault in found.left_out]
         lines += [f"  {count:>8,} {name}" for name, count in class_counts(found).items()]
     train, test = (Counter(_digests(found)) for found in splits.values())
     shared = sum(count for digest, count in test.items() if digest in train)

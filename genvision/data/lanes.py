@@ -22,10 +22,11 @@ from genvision.probability.randomness import Stream, generator
 
 
 class Block(NamedTuple):
-    """images (B,C,H,W) uint8 and labels (B,) int64, or None."""
+    """images (B,C,H,W) uint8, labels (B,) int64 or None, and where each stands, for messages."""
 
     images: np.ndarray
     labels: np.ndarray | None
+    places: list[str]
 
 
 class Lane:
@@ -114,6 +115,11 @@ class Blocks:
     def _load(self, examples: Iterator[Example], number: int) -> Block:
         found = list(islice(examples, self.size))
         order = generator(self.lane.seed, Stream.ORDER, step=number, slot=1 + self.lane.number).permutation(self.size)
-        images = np.stack([self.lane.source.decoded(found[k]) for k in order])
+        decoded, faults = self.lane.source.usable(found)
+        good = sorted(decoded)
+        if faults:  # another of the block, the same in every process, takes the place: positions stay what they are
+            order = [k if k in decoded else good[k % len(good)] for k in order.tolist()]
+        images = np.stack([decoded[k] for k in order])
         labelled = self.lane.source.config.labels
-        return Block(images, np.array([found[k].label for k in order], np.int64) if labelled else None)
+        labels = np.array([found[k].label for k in order], np.int64) if labelled else None
+        return Block(images, labels, [found[k].where for k in order])

@@ -34,6 +34,7 @@ def load(config: DataConfig, split: Split) -> ImageSet:
     test        the set's own; of a folder without train/ and test/, a tenth chosen by hashing each file's path
     all         of a folder only: every image below it, unlabelled; what `folder:PATH` refers to
     Of a stream, the first data.resident_images of train and test; nothing of it is held out for validation.
+    Which file is of which split does not hang on what can be decoded: `data.max_bad_fraction` only leaves files out.
     Raises ConfigError for impossible values, DataError where images are missing, damaged or held by no split.
     """
     spec = spec_of(config)
@@ -45,8 +46,8 @@ def load(config: DataConfig, split: Split) -> ImageSet:
         kept = _members(config, split, len(found.images))
         found = replace(found, images=tuple(found.images[k] for k in kept))
         names = () if split == "all" else class_names(config)
-        images, labels = read_folder(found, names, spec.height, spec.width, spec.channels)
-        return ImageSet(f"folder:{config.path}", split, images, labels, names)
+        read = read_folder(found, names, spec.height, spec.width, spec.channels, config.max_bad_fraction)
+        return ImageSet(f"folder:{config.path}", split, read.images, read.labels, names, read.files, read.left_out)
     if split == "all":
         raise DataError(f"{config.name}: has no split 'all', which is for folders; name train, validation or test")
     images, labels, names = read_named(config, part)
@@ -94,11 +95,12 @@ def parse_reference(text: str, default: DataConfig) -> tuple[DataConfig, Split]:
     """`NAME[:split]` or `folder:PATH` -> config and split, at the geometry of `default`, so that both can be compared.
 
     A name alone means its test split; a folder means all images below it, unlabelled. Root, download and the held-out
-    fraction are those of `default`, but all other training images count; a default without a name lends no geometry.
+    fraction are those of `default`, but all other training images count and none may be left out; a default without a
+    name lends no geometry.
     Raises ConfigError.
     """
     kind, separator, rest = text.partition(":")
-    config = default = replace(default, fraction=1.0)
+    config = default = replace(default, fraction=1.0, max_bad_fraction=0.0)
     if default.name != MISSING and (kind == "folder" or kind != default.name):
         spec = spec_of(default)
         config = replace(default, channels=spec.channels, height=spec.height, width=spec.width)

@@ -6,8 +6,10 @@ guard; the library runs no scripts of a dataset, and unpickles nothing.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from tarfile import TarError
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +17,7 @@ import numpy as np
 import torch
 
 from genvision.config.schema import DataConfig
+from genvision.data.archive import guarded
 from genvision.data.decode import UnusableImageError, decode
 from genvision.data.image_set import ImageSet
 from genvision.errors import ConfigError, DataError
@@ -22,6 +25,7 @@ from genvision.errors import ConfigError, DataError
 BUILDERS = {".tar": "webdataset", ".tar.gz": "webdataset", ".tgz": "webdataset", ".parquet": "parquet"}
 IMAGE_NAMES = ("image", "img", "png", "jpg", "jpeg", "webp")
 LABEL_NAMES = ("label", "cls", "labels")
+_log = logging.getLogger(__name__)
 HELD_OUT = ("test", "validation", "valid", "val")
 
 
@@ -42,6 +46,7 @@ class Source:
 
     def __init__(self, config: DataConfig, part: Literal["train", "test"]) -> None:
         self.config, self.part, self.name = config, part, f"stream:{config.path}"
+        self._folder = Path(str(config.path)).resolve()
         splits = self._opened()
         train = splits.get("train", next(iter(splits.values())))
         test = next((splits[name] for name in HELD_OUT if name in splits), None)
@@ -63,7 +68,7 @@ class Source:
             for k, row in enumerate(encoded):
                 if k % stripes == stripe:
                     where = f"{self.name}: shard {index}, example {k}"
-                    yield Example(_bytes(row[self._image], where), self._class(row, where), where)
+                    yield Example(self._encoded(row[self._image], where), self._class(row, where), where)
         except (OSError, ValueError, RuntimeError, TarError) as error:  # a damaged shard, or a network that went away
             raise DataError(f"{self.name}: shard {index} cannot be read: {_line(error)}") from error
 
@@ -76,17 +81,37 @@ class Source:
         except UnusableImageError as error:
             raise DataError(f"{example.where}: {error}; repair or remove it") from error
 
+    def usable(self, examples: list[Example]) -> tuple[dict[int, np.ndarray], list[str]]:
+        """What `decoded` makes of each, by its number, and the faults of the others.
+
+        Raises DataError naming the first where they are more than data.max_bad_fraction of all.
+        """
+        decoded, faults = {}, []
+        for k, example in enumerate(examples):
+            try:
+                decoded[k] = self.decoded(example)
+            except DataError as error:
+                faults.append(error)
+        if len(faults) > self.config.max_bad_fraction * len(examples):
+            raise faults[0]
+        for fault in faults:
+            _log.warning("%s; left out", fault)
+        return decoded, [str(fault).removesuffix("; repair or remove it") for fault in faults]
+
     def resident(self) -> ImageSet:
         """The first data.resident_images images, or all where there are fewer, as an image set."""
         limit = self.config.resident_images or 1
         found = [example for shard in range(self.shards) for example in self._first_of(shard, limit)][:limit]
         if not found:
             raise DataError(f"{self.name}: holds no images")
-        images = torch.from_numpy(np.stack([self.decoded(example) for example in found]))
+        decoded, faults = self.usable(found)
+        kept = [found[k] for k in decoded]
+        images = torch.from_numpy(np.stack(list(decoded.values())))
+        named = {"files": tuple(example.where for example in kept), "left_out": tuple(faults)}
         if not self.config.labels:
-            return ImageSet(self.name, self.part, images, None, ())
-        labels = torch.tensor([example.label for example in found])
-        return ImageSet(self.name, self.part, images, labels, self._class_names())
+            return ImageSet(self.name, self.part, images, None, (), **named)
+        labels = torch.tensor([example.label for example in kept])
+        return ImageSet(self.name, self.part, images, labels, self._class_names(), **named)
 
     def _first_of(self, shard: int, limit: int) -> list[Example]:
         """As many of each shard as make up the limit: shards of a single class are common."""
@@ -95,15 +120,15 @@ class Source:
 
     def _opened(self) -> Any:
         try:
-            from datasets import load_dataset
+            from datasets import load_dataset_builder
         except ImportError as error:
             raise ConfigError("data=stream needs Hugging Face datasets: pip install 'genvision[stream]'") from error
         path = str(self.config.path)
         suffix = next((end for end in BUILDERS if path.endswith(end)), None)
         try:
             if suffix:
-                return load_dataset(BUILDERS[suffix], data_files=expanded(path), streaming=True)
-            return load_dataset(path, streaming=True)
+                return guarded(load_dataset_builder(BUILDERS[suffix], data_files=expanded(path))).as_streaming_dataset()
+            return guarded(load_dataset_builder(path)).as_streaming_dataset()
         except ImportError as error:  # the file system of a URL, such as s3fs, is a package of its own
             raise ConfigError(f"{self.name}: cannot be opened: {_line(error)}") from error
         except (OSError, ValueError, RuntimeError, TarError) as error:
@@ -120,6 +145,15 @@ class Source:
                 given = f"no column {name}" if name else f"no column fits {key}"
                 raise DataError(f"{self.name}: {given}; set {key} to one of {', '.join(features)}")
         return str(image), label if self.config.labels else None
+
+    def _encoded(self, value: Any, where: str) -> bytes | str:
+        """The bytes of an image file, or its path below data.path: a row of a shard may name no other file."""
+        content, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
+        if isinstance(content, bytes):
+            return content
+        if content is None and isinstance(path, str) and Path(path).resolve().is_relative_to(self._folder):
+            return path
+        raise DataError(f"{where}: its image is {type(value).__name__}, not the bytes of a file")
 
     def _class(self, row: dict[str, Any], where: str) -> int | None:
         if not self._label:
@@ -149,14 +183,6 @@ def expanded(path: str) -> list[str]:
 def _first(features: Any, kinds: dict[str, str], kind: str, names: tuple[str, ...]) -> str | None:
     typed = [name for name, found in kinds.items() if found == kind]
     return next(iter(typed), None) or next((name for name in names if name in features), None)
-
-
-def _bytes(value: Any, where: str) -> bytes | str:
-    if isinstance(value, dict):
-        value = value.get("bytes") or value.get("path")
-    if not isinstance(value, bytes | str) or not value:
-        raise DataError(f"{where}: its image is {type(value).__name__}, not the bytes of a file")
-    return value
 
 
 def _line(error: Exception) -> str:

@@ -4,6 +4,7 @@ of (seed, step, slot), for any number of processes."""
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from genvision.data.augment import Augment
-from genvision.data.lanes import Blocks, Lane
+from genvision.data.lanes import Block, Blocks, Lane
 from genvision.data.source import Source
 from genvision.errors import ConfigError
 from genvision.spec import Batch, Draw
@@ -56,12 +57,18 @@ class StreamBatches:
 
     def at(self, draw: Draw) -> Batch:
         """The images and labels of `draw.slots` at `draw.step`, augmented, on the device. Raises DataError."""
-        images, labels = [], []
+        rows = list(self._rows(draw))
+        images = np.stack([block.images[row] for block, row in rows])
+        batch = self.augment(torch.from_numpy(images).to(self.device), draw)
+        labels = [block.labels[row] for block, row in rows if block.labels is not None]
+        return Batch(batch, torch.tensor(labels, device=self.device) if self.source.config.labels else None)
+
+    def named(self, draw: Draw) -> list[str]:
+        """Where the images of `draw.slots` stand, for a message."""
+        return [block.places[row] for block, row in self._rows(draw)]
+
+    def _rows(self, draw: Draw) -> Iterator[tuple[Block, int]]:
         for slot in draw.slots.tolist():
             lane, place = divmod(slot, self.share)
             number, row = divmod(draw.step * self.share + place, self.size)
-            block = self._blocks[lane][number]
-            images.append(block.images[row])
-            labels.append(block.labels[row] if block.labels is not None else None)
-        batch = self.augment(torch.from_numpy(np.stack(images)).to(self.device), draw)
-        return Batch(batch, torch.tensor(labels, device=self.device) if self.source.config.labels else None)
+            yield self._blocks[lane][number], row

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genvision.data.archive import is_bomb
 from genvision.errors import DataError
 
 LOSSY_OR_OTHER = {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -77,7 +78,9 @@ def _read_png(path: Path) -> Tensor:
 
 def _read_npz(path: Path) -> Tensor:
     try:
-        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as archive:
+        with zipfile.ZipFile(path) as members, np.load(path, allow_pickle=False) as archive:
+            if any(map(is_bomb, members.infolist())):
+                raise DataError(f"{path}: claims a size a hundred times its own; not a set of images")
             if "images" not in archive:
                 raise DataError(f'{path}: no array "images" (it has {", ".join(archive) or "none"}); name it so')
             array = archive["images"]

@@ -112,6 +112,8 @@ def _validate_scores(record: Record) -> None:
             _require(bits.get(part) is None or _is(bits[part], NUMBER), f"bits_per_dim.{part}", bits.get(part))
     for key, value in (record.get("validation") or {}).items():
         _require(value is None or _is(value, NUMBER), f"validation.{key}", value)
+    for name in record.get("left_out") or []:
+        _require(_is(name, TEXT), "left_out", name)
     for anchor in record.get("anchors") or []:
         fits = isinstance(anchor, dict) and _is(anchor.get("name"), TEXT) and _is(anchor.get("value"), NUMBER)
         _require(fits, "anchors", anchor)

@@ -40,6 +40,8 @@ OPTIONAL = {
     "data_fraction": Field(NUMBER, "share of the training images that were used"),
     "config_hash": Field(TEXT, "SHA-256 of the resolved configuration"),
     "cell_hash": Field(TEXT, "config_hash without the training seed"),
+    "left_out": Field((list,), "training files that could not be used, with the reason; a thousand at most"),
+    "skipped_steps": Field(COUNT, "of steps: those whose loss or gradient was not finite, which changed no weight"),
     "dataset_sha256": Field(TEXT, "SHA-256 of the pixels of the training images"),
     "git": Field((dict,), "commit and dirty flag of the checkout that ran; null outside of one"),
     "packages": Field((dict,), "name -> version"),

@@ -88,5 +88,6 @@ def _parts() -> dict[str, Schema]:
         "bits_per_dim": bits,
         "validation": {"additionalProperties": maybe},
         "anchors": {"items": anchor},
+        "left_out": {"items": text},
     }
     return {name: {key: value for key, value in part.items() if key != "type"} for name, part in parts.items()}

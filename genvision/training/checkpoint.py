@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 import safetensors.torch
+import torch
 from accelerate.state import PartialState
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
@@ -41,6 +42,8 @@ _FIELDS = {  # of state.json: without any one of them a run would silently go on
     "images_seen": int,
     "total_steps": int | None,
     "ema_updates": int,
+    "skipped_steps": int,
+    "skipped_in_a_row": int,
     "grad_scaler": dict | None,
     "config_hash": str,
 }
@@ -102,9 +105,14 @@ def load(state: TrainState, path: Path, config_hash: str) -> None:
     if state.optimizer.scaler is not None and about["grad_scaler"]:
         state.optimizer.scaler.load_state_dict(about["grad_scaler"])
     state.step, state.images_seen, state.ema.updates = about["step"], about["images_seen"], about["ema_updates"]
+    state.skipped_steps, state.skipped_in_a_row = about["skipped_steps"], about["skipped_in_a_row"]
     state.seconds = about.get("seconds", 0.0)  # which the first checkpoints did not hold
     if state.total_steps is None:
         state.total_steps = about["total_steps"]
+    here = {"world_size": PartialState().num_processes, "threads": torch.get_num_threads()}
+    other = [f"{name} {now} after {about[name]}" for name, now in here.items() if about.get(name, now) != now]
+    if other and PartialState().is_main_process:
+        _log.warning("%s: %s: sums in another order, so equal within rounding, not to the bit", path, ", ".join(other))
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -218,11 +226,14 @@ def _contents(state: TrainState, config_hash: str) -> Iterator[tuple[str, bytes]
         "images_seen": state.images_seen,
         "total_steps": state.total_steps,
         "ema_updates": state.ema.updates,
+        "skipped_steps": state.skipped_steps,
+        "skipped_in_a_row": state.skipped_in_a_row,
         "seconds": state.seconds,
         "grad_scaler": scaler.state_dict() if scaler is not None else None,
         "config_hash": config_hash,
         "dataset": state.dataset,
         "world_size": PartialState().num_processes,
+        "threads": torch.get_num_threads(),
         "versions": {name: _version(name) for name in ("genvision", "torch")},
     }
     yield FILES[3], json.dumps(about, indent=1, allow_nan=False).encode()

@@ -16,10 +16,11 @@ from datetime import timedelta
 import psutil
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin, gather_object
 
 from genvision.config.schema import Config
-from genvision.errors import ConfigError
+from genvision.data.image_set import ImageSet
+from genvision.errors import ConfigError, DataError
 from genvision.sampling.sharing import ON_CPUS, processes
 from genvision.training.precision import resolve_precision
 
@@ -85,6 +86,16 @@ def anywhere(here: bool, accelerator: Accelerator) -> bool:
     if here:
         accelerator.set_trigger()
     return accelerator.check_trigger()
+
+
+def same_everywhere(images: ImageSet) -> ImageSet:
+    """The training images, once every process has been seen to hold the same ones. Raises DataError on all of them."""
+    if len(set(gather_object([images.fingerprint]))) > 1:
+        raise DataError(
+            f"{images.name}: the processes have read different images (files that changed or could not be read on one "
+            "machine?); start again, or give all of them the same copy"
+        )
+    return images
 
 
 def header(accelerator: Accelerator) -> str:

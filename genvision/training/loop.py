@@ -15,8 +15,9 @@ from accelerate.utils import broadcast, broadcast_object_list
 from torch import Tensor
 
 from genvision.config.schema import Config, TrainConfig
-from genvision.errors import ConfigError, NonFiniteError
+from genvision.errors import ConfigError
 from genvision.spec import Draw
+from genvision.training.bad_steps import bad_slots, overflown, pass_over
 from genvision.training.budget import MEASURED_STEPS, measured_steps
 from genvision.training.optimizer import learning_rate
 from genvision.training.report import StepReport
@@ -31,11 +32,13 @@ if TYPE_CHECKING:
 def train(state: TrainState, batches: Batches, config: Config, accelerator: Accelerator) -> Iterator[StepReport]:
     """Trains until `state.total_steps` and yields after every optimizer step, with `state` at rest.
 
-    batches  only `at(draw) -> Batch` is used, a pure function of the draw; every process asks for its own slots
+    batches  `at(draw) -> Batch`, a pure function of the draw, for a process's own slots; `named(draw)`, for messages
     Everything random hangs on (train.seed, step), so what the consumer does between steps changes nothing.
     With fp16, a gradient that overflows halves the loss scale and the same step is made again: step, learning rate,
     data, weights and EMA do not advance. Every other non-finite loss or gradient on any process raises NonFiniteError
-    before the optimizer's step. Raises ConfigError where the batch cannot be shared out evenly.
+    before the optimizer's step, or, up to `train.max_bad_steps` times in a row, passes this step over on all processes:
+    step, data and learning rate advance; weights, moments, buffers and EMA do not.
+    Raises ConfigError where the batch cannot be shared out evenly.
     """
     windows = local_windows(config.train, accelerator)
     seconds: list[float] = []
@@ -43,20 +46,19 @@ def train(state: TrainState, batches: Batches, config: Config, accelerator: Acce
         began = time.perf_counter()
         lr = learning_rate(state.step, state.total_steps, config.train)
         buffers = {name: state.family.get_buffer(name).clone() for name in state.ema.buffers}
-        terms, grad_norm = accumulate_gradients(state, batches, windows, config.train, accelerator)
-        if not all(map(math.isfinite, (*terms.values(), grad_norm))):
+        terms, grad_norm, losses = accumulate_gradients(state, batches, windows, config.train, accelerator)
+        if all(map(math.isfinite, (*terms.values(), grad_norm))):
+            _apply(state, lr, accelerator)
+        else:
             state.family.load_state_dict(buffers, strict=False)  # the forward pass has moved them
             scaler = accelerator.scaler
-            if scaler is None or not all(map(math.isfinite, terms.values())) or scaler.get_scale() <= 1:
-                raise NonFiniteError(_what_diverged(state.step + 1, terms, grad_norm))
-            scaler.update()
-            continue
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr
-        state.optimizer.step()
-        state.family.after_step(lambda tensor: accelerator.gather(tensor[None]))
-        broadcast([state.family.get_buffer(name) for name in state.ema.buffers])  # moved by each process's own share
-        state.ema.update(state.family)
+            if not (again := overflown(terms, scaler)):
+                named = batches.named(Draw(config.train.seed, state.step, bad_slots(losses, windows)))
+                pass_over(state, config.train.max_bad_steps, terms | {"grad_norm": grad_norm}, named)
+            if scaler is not None:
+                scaler.update()
+            if again:
+                continue
         state.step += 1
         state.images_seen += config.train.batch_size
         seconds.append(time.perf_counter() - began)
@@ -65,16 +67,15 @@ def train(state: TrainState, batches: Batches, config: Config, accelerator: Acce
             measured = measured_steps(config.train.minutes or 0.0, seconds, state.step)
             state.total_steps = broadcast_object_list([measured])[0]
         rate = config.train.batch_size / seconds[-1]
-        yield StepReport(state.step, state.images_seen, lr, terms, grad_norm, rate, seconds[-1])
+        yield StepReport(state.step, state.images_seen, lr, terms, grad_norm, rate, seconds[-1], state.skipped_steps)
 
 
 def local_windows(config: TrainConfig, accelerator: Accelerator) -> tuple[Tensor, ...]:
     """This process's slots of the global batch, contiguous, in micro-batches of which the last may be smaller."""
     share, rest = divmod(config.batch_size, accelerator.num_processes)
     if rest or share == 0:
-        raise ConfigError(
-            f"train.batch_size={config.batch_size}: not divisible by {accelerator.num_processes} processes"
-        )
+        processes = f"{accelerator.num_processes} processes"
+        raise ConfigError(f"train.batch_size={config.batch_size}: not divisible by {processes}")
     start = share * accelerator.process_index
     slots = torch.arange(start, start + share, device=accelerator.device)
     return slots.split(min(config.micro_batch_size or share, share))
@@ -82,9 +83,10 @@ def local_windows(config: TrainConfig, accelerator: Accelerator) -> tuple[Tensor
 
 def accumulate_gradients(
     state: TrainState, batches: Batches, windows: tuple[Tensor, ...], config: TrainConfig, accelerator: Accelerator
-) -> tuple[dict[str, float], float]:
-    """Leaves the clipped gradient of the mean loss over the global batch in the parameters; (loss terms, its norm).
+) -> tuple[dict[str, float], float, Tensor]:
+    """Leaves the clipped gradient of the mean loss over the global batch in the parameters.
 
+    Returns the loss terms, the gradient's norm, and the loss of each example of this process, on its device.
     Each example weighs 1 / batch_size however the batch is cut; the number of processes undoes the mean that DDP takes.
     Numbers come to the host once, together.
     """
@@ -93,20 +95,26 @@ def accumulate_gradients(
     state.model.train()
     state.optimizer.zero_grad()
     totals: dict[str, Tensor] = {}
+    losses = []
     for window in windows:
         draw = Draw(config.seed, state.step, window)
-        last = window is windows[-1]
-        with contextlib.nullcontext() if last else accelerator.no_sync(state.model):
+        with contextlib.nullcontext() if window is windows[-1] else accelerator.no_sync(state.model):
             terms = state.model(batches.at(draw), draw)
             accelerator.backward(terms["loss"].sum() * (accelerator.num_processes / config.batch_size))
+        losses.append(terms["loss"].detach())
         totals = {name: totals.get(name, 0) + value.detach().float().sum() for name, value in terms.items()}
     grad_norm = torch.as_tensor(accelerator.clip_grad_norm_(state.family.parameters(), config.clip_norm or math.inf))
     means = accelerator.reduce(torch.stack(list(totals.values())), "sum") / config.batch_size
     *values, norm = torch.cat([means, grad_norm.detach().float().reshape(1).to(means.device)]).tolist()
-    return dict(zip(totals, values, strict=True)), norm
+    return dict(zip(totals, values, strict=True)), norm, torch.cat(losses)
 
 
-def _what_diverged(step: int, terms: dict[str, float], grad_norm: float) -> str:
-    numbers = {**terms, "grad_norm": grad_norm}
-    wrong = ", ".join(f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value))
-    return f"step {step}: {wrong}; stopped before the weights changed: train again with a lower train.learning_rate"
+def _apply(state: TrainState, lr: float, accelerator: Accelerator) -> None:
+    """The optimizer's step, and what follows it."""
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    state.optimizer.step()
+    state.family.after_step(lambda tensor: accelerator.gather(tensor[None]))
+    broadcast([state.family.get_buffer(name) for name in state.ema.buffers])  # moved by each process's own share
+    state.ema.update(state.family)
+    state.skipped_in_a_row = 0

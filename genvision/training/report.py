@@ -15,6 +15,7 @@ class StepReport:
     terms              the family's loss terms, averaged over the global batch
     grad_norm          global norm of the gradient before clipping
     images_per_second  over all processes, of this step alone
+    skipped_steps      steps so far whose loss or gradient was not finite, passed over (train.max_bad_steps)
     seconds            how long this step took; what the consumer does between steps is not counted
     """
 
@@ -25,6 +26,7 @@ class StepReport:
     grad_norm: float
     images_per_second: float
     seconds: float
+    skipped_steps: int = 0
 
     @property
     def loss(self) -> float:
@@ -32,13 +34,14 @@ class StepReport:
         return self.terms["loss"]
 
     def record(self) -> dict[str, float]:
-        """The step's line of metrics.jsonl: all of it, flat; the last two are timings."""
+        """The step's line of metrics.jsonl: all of it, flat; the last two are timings. Steps passed over where any."""
         return {
             "step": self.step,
             "images_seen": self.images_seen,
             **self.terms,
             "lr": self.lr,
             "grad_norm": self.grad_norm,
+            **({"skipped_steps": self.skipped_steps} if self.skipped_steps else {}),
             "images_per_second": self.images_per_second,
             "seconds": self.seconds,
         }

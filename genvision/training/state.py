@@ -28,6 +28,8 @@ class TrainState:
     images_seen  examples seen over all processes
     seconds      spent in optimizer steps so far, earlier attempts included
     total_steps  when to stop; None until a budget in minutes has been measured
+    skipped_steps     steps so far that were passed over, because a loss or gradient was not finite
+    skipped_in_a_row  how many of these are the last ones
     dataset      SHA-256 of the training images, with which alone a checkpoint can be gone on with
     """
 
@@ -39,6 +41,8 @@ class TrainState:
     images_seen: int = 0
     total_steps: int | None = None
     seconds: float = 0.0
+    skipped_steps: int = 0
+    skipped_in_a_row: int = 0
     dataset: str = ""
 
 
