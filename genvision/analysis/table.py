@@ -23,6 +23,7 @@ from genvision.analysis import (
     similarity,
     skips,
     speed,
+    transfer,
     traversal,
 )
 
@@ -47,6 +48,7 @@ STUDIES = {
         epsilon.STUDY,
         delta.STUDY,
         fractions.STUDY,
+        transfer.STUDY,
         robustness.STUDY,
         distance.STUDY,
         blocks.STUDY,
