@@ -64,14 +64,21 @@ def test_classes_are_apart_and_images_as_few_as_asked_for():
     assert torch.equal(transfer_table.of_classes(told, transfer_table.SOURCE)[0].images, every.images[every.labels < 5])
 
 
+def test_labels_are_told_to_pretraining_alone():
+    told = transfer_table.cell(SMOKE, "vit", 0, 8, labelled=True)
+    for one in transfer_table.of_classes(told, transfer_table.SOURCE):
+        assert one.spec.classes == 10 and set(one.labels.tolist()) == set(transfer_table.SOURCE)
+    family = build(load_config(None, told), one.spec)
+    blind = build(load_config(None, transfer_table.cell(SMOKE, "vit", 1, 8)), ImageSpec(1, 8, 8))
+    assert carry_over(blind, family.state_dict()).left == ["denoiser.condition.label.weight"]
+
+
 def test_the_curve_begins_where_pretraining_ended_and_is_kept(tmp_path, monkeypatch):
     setting = {**SMOKE, "seeds": (0,), "steps": (0, 1)}
     monkeypatch.setattr(transfer_table, "BACKBONES", ("vit",))
     rows = transfer_table.measure(setting, Runs(tmp_path, "smoke"))
-    steps = {
-        start: [row["step"] for row in rows if row["part"] == start] for start in dict.fromkeys(r["part"] for r in rows)
-    }
-    assert steps == {transfer.SCRATCH: [0, 1, 3], transfer.SAME: [0, 1], transfer.SMALLER: [0, 1]}
+    steps = {start: [row["step"] for row in rows if row["part"] == start] for start in transfer.STARTS}
+    assert steps == {start: [0, 1, 3] if start == transfer.SCRATCH else [0, 1] for start in transfer.STARTS}
     told = transfer_table.cell(setting, "vit", 0, 8)
     source = (
         transfer_table.of_classes(told, transfer_table.SOURCE)[0],
@@ -80,7 +87,8 @@ def test_the_curve_begins_where_pretraining_ended_and_is_kept(tmp_path, monkeypa
     (expected,) = trained(told, (2,), images=source)[1]
     first = {row["part"]: row for row in rows if row["step"] == 0}
     assert first[transfer.SAME]["value"] == pytest.approx(expected["loss"], rel=1e-6)
-    assert [first[part]["carried"] for part in steps] == [0.0, 1.0, 1.0]
+    shares = [first[start]["carried"] for start in transfer.STARTS]
+    assert shares[:3] == [0.0, 1.0, 1.0] and 0.99 < shares[3] < 1
     monkeypatch.setattr(transfer_table, "trained", None)
     assert transfer_table.measure(setting, Runs(tmp_path, "smoke")) == rows
 
@@ -98,6 +106,7 @@ def table(trail, helps, carried=1.0, jitter=0.0, seeds=3):
                 (transfer.SCRATCH, (9.0, scratch, 0.99 * scratch, 5.0)),
                 (transfer.SAME, (8.0, better)),
                 (transfer.SMALLER, (8.0, better)),
+                (transfer.LABELLED, (8.0, better / (1 + helps + 2 * noise))),
             ):
                 for step, loss in enumerate(losses):
                     row = {"part": start, "what": name, "seed": seed, "step": step, "value": loss}
@@ -116,9 +125,9 @@ def table(trail, helps, carried=1.0, jitter=0.0, seeds=3):
 )
 def test_the_four_verdicts(rows, verdict):
     claims = judged(transfer.STUDY, rows)["claims"]
-    assert [claim["verdict"] for claim in claims[:5]] == [verdict] * 5
+    assert [claim["verdict"] for claim in claims[:6]] == [verdict] * 6
     counted = "not supported" if verdict == "not supported" else "supported"
-    assert [claim["verdict"] for claim in claims[5:]] == [counted] * 2
+    assert [claim["verdict"] for claim in claims[6:]] == [counted] * 2
 
 
 def test_what_pretraining_saves_is_told_from_longer_training():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -48,24 +49,39 @@ def shifted(images: Tensor, down: int, right: int) -> Tensor:
 
 
 def trained_classifier(
-    backbone: str, images: Tensor, labels: Tensor, steps: int, seed: int, largest_shift: int = 0
+    backbone: str,
+    images: Tensor,
+    labels: Tensor,
+    steps: int,
+    seed: int,
+    largest_shift: int = 0,
+    *,
+    anneal: bool = True,
+    look: Callable[[int, Classifier], None] = lambda step, model: None,
 ) -> Classifier:
-    """A classifier after `steps` steps of AdamW on batches of BATCH, each moved by up to `largest_shift` pixels."""
+    """A classifier after `steps` steps of AdamW on batches of BATCH, each moved by up to `largest_shift` pixels.
+
+    anneal  under a one-cycle schedule; else at a constant rate, so that each step is worth the same
+    look    is shown the model before the first step, as step 0, and after every step
+    """
     spec = ImageSpec(*images.shape[1:], classes=int(labels.max()) + 1)
     rng = generator(seed, Stream.STUDY)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Classifier(backbone, spec)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-    for _ in range(steps):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps) if anneal else None
+    look(0, model)
+    for step in range(steps):
         rows = torch.from_numpy(rng.integers(len(images), size=BATCH))
         down, right = rng.integers(-largest_shift, largest_shift + 1, size=2).tolist()
         loss = F.cross_entropy(model(shifted(images[rows], down, right)), labels[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        schedule.step()
+        if schedule:
+            schedule.step()
+        look(step + 1, model)
     return model.eval()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from genvision.analysis import (
     augmentation,
     blocks,
+    classify,
     coherence,
     cost,
     delta,
@@ -14,6 +15,7 @@ from genvision.analysis import (
     equivariance,
     explanations,
     fractions,
+    generalise,
     latents,
     metric,
     places,
@@ -23,6 +25,7 @@ from genvision.analysis import (
     similarity,
     skips,
     speed,
+    stability,
     transfer,
     traversal,
 )
@@ -48,9 +51,12 @@ STUDIES = {
         epsilon.STUDY,
         delta.STUDY,
         fractions.STUDY,
+        generalise.STUDY,
         transfer.STUDY,
+        classify.STUDY,
         robustness.STUDY,
         distance.STUDY,
         blocks.STUDY,
+        stability.STUDY,
     )
 }

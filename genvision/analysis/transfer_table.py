@@ -18,8 +18,13 @@ from genvision.families.base import Family
 from genvision.initialise import carry_over
 
 SOURCE, TARGET = (0, 1, 2, 3, 4), (5, 6, 7, 8, 9)  # classes: clothes but the shirt; shoes, bags and the shirt
-SCRATCH, SAME, SMALLER = "from scratch", "pretrained", "pretrained on smaller images"
-STARTS = (SCRATCH, SAME, SMALLER)
+SCRATCH, SAME, SMALLER, LABELLED = (
+    "from scratch",
+    "pretrained",
+    "pretrained on smaller images",
+    "pretrained with labels",
+)
+STARTS = {SCRATCH: None, SAME: "side", SMALLER: "smaller", LABELLED: "side"}  # -> which setting holds the source's side
 
 
 def measure(setting: Setting, runs: Runs) -> Rows:
@@ -31,9 +36,9 @@ def measure(setting: Setting, runs: Runs) -> Rows:
     rows: Rows = []
     for backbone in BACKBONES:
         for seed in setting["seeds"]:
-            for start, side in ((SCRATCH, None), (SAME, setting["side"]), (SMALLER, setting["smaller"])):
-                target = cell(setting, backbone, seed, setting["side"])
-                source = None if side is None else cell(setting, backbone, seed, side)
+            target = cell(setting, backbone, seed, setting["side"])
+            for start, side in STARTS.items():
+                source = cell(setting, backbone, seed, setting[side], start == LABELLED) if side else None
                 steps = after if source else (*after, before + after[-1])
                 told = [*(source or []), *target, f"{setting['images']} images", f"steps {before} {steps}"]
                 kept = f"{start}-{backbone}-seed{seed}-steps{before}-{after[-1]}.json".replace(" ", "_")
@@ -43,10 +48,10 @@ def measure(setting: Setting, runs: Runs) -> Rows:
     return rows
 
 
-def cell(setting: Setting, backbone: str, seed: int, side: int) -> list[str]:
-    """As for `genvision train`: a denoiser without labels; a fifth of the training images are held out."""
-    held_out = f"data.validation_fraction={setting['validation_fraction']}"
-    return [*words(setting, "diffusion", backbone, seed, side=side), "data.labels=false", held_out]
+def cell(setting: Setting, backbone: str, seed: int, side: int, labelled: bool = False) -> list[str]:
+    """As for `genvision train`: a denoiser on images of side x side pixels."""
+    told = f"data.labels={str(labelled).lower()}", f"data.validation_fraction={setting['validation_fraction']}"
+    return [*words(setting, "diffusion", backbone, seed, side=side), *told]
 
 
 def tuned(source: list[str] | None, target: list[str], before: int, steps: Sequence[int], images: int) -> Rows:
@@ -68,11 +73,12 @@ def tuned(source: list[str] | None, target: list[str], before: int, steps: Seque
 
 
 def of_classes(told: list[str], classes: Sequence[int], most: int | None = None) -> tuple[ImageSet, ImageSet]:
-    """Training images of some classes, the first `most`, and all held-out ones; without their labels."""
-    labelled = load_config(None, [*told, "data.labels=true"]).data
+    """Training images of some classes, the first `most`, and all held-out ones; with labels where the words ask."""
+    blind = not load_config(None, told).data.labels
     found = []
-    for one, limit in zip(loaded(labelled), (most, None), strict=True):
+    for one, limit in zip(loaded(load_config(None, [*told, "data.labels=true"]).data), (most, None), strict=True):
         assert one.labels is not None, "the named sets have labels"
         rows = torch.isin(one.labels, torch.tensor(classes)).nonzero()[:limit, 0]
-        found.append(ImageSet(one.name, one.split, one.images[rows], None, ()))
+        labels = (None, ()) if blind else (one.labels[rows], one.class_names)
+        found.append(ImageSet(one.name, one.split, one.images[rows], *labels))
     return found[0], found[1]
