@@ -145,3 +145,16 @@ def test_attention_has_no_neighbours_and_a_convolution_has():
     for net, same in ((vit, True), (conv, False)):
         found = net(h, cond).flatten(1, 2)[:, order].view_as(h)
         assert torch.allclose(net(mixed, cond), found, atol=1e-5) == same
+
+
+def test_a_place_for_the_class_token_is_another_class_token():
+    """N + 1 positions on N + 1 tokens are N positions and the class token that is the sum of two learned vectors."""
+    net = randomise(trunk("vit", class_token=True), std=0.3)
+    h, cond, place = torch.randn(2, 2, 3, 16), torch.randn(2, 16), torch.randn(16)
+    positions = torch.cat([place[None], net.position.tokens()])
+    tokens = torch.cat([net.class_token.expand(2, 1, 16), h.flatten(1, 2)], 1) + positions
+    assert positions.shape == (7, 16)
+    for block in net.blocks:
+        tokens = block(tokens, cond)
+    net.class_token.data += place
+    torch.testing.assert_close(net(h, cond).flatten(1, 2), net.norm(tokens[:, 1:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ CLASSIFIERS: dict[str, tuple[str, dict[str, Any]]] = {
     "mixer": ("mixer", {"width": 40}),
 }
 RATE, BATCH = 3e-3, 64
+Look = Callable[[int, nn.Module], None]  # shown the step and the model
 
 
 class Classifier(nn.Module):
@@ -57,18 +59,35 @@ def trained_classifier(
     largest_shift: int = 0,
     *,
     anneal: bool = True,
-    look: Callable[[int, Classifier], None] = lambda step, model: None,
-) -> Classifier:
-    """A classifier after `steps` steps of AdamW on batches of BATCH, each moved by up to `largest_shift` pixels.
+    look: Look = lambda step, model: None,
+) -> nn.Module:
+    """A `Classifier` of a backbone that was `fitted`."""
+    make = partial(Classifier, backbone)
+    return fitted(make, images, labels, steps, seed, largest_shift, anneal=anneal, look=look)
 
-    anneal  under a one-cycle schedule; else at a constant rate, so that each step is worth the same
-    look    is shown the model before the first step, as step 0, and after every step
+
+def fitted(
+    make: Callable[[ImageSpec], nn.Module],
+    images: Tensor,
+    labels: Tensor,
+    steps: int,
+    seed: int,
+    largest_shift: int = 0,
+    *,
+    anneal: bool = True,
+    look: Look = lambda step, model: None,
+) -> nn.Module:
+    """A network, (B,C,H,W) uint8 -> (B,K) logits, after `steps` steps of AdamW on batches of BATCH, in eval mode.
+
+    largest_shift  pixels by up to which each batch is moved
+    anneal         under a one-cycle schedule; else at a constant rate, so that each step is worth the same
+    look           is shown the model before the first step, as step 0, and after every step
     """
     spec = ImageSpec(*images.shape[1:], classes=int(labels.max()) + 1)
     rng = generator(seed, Stream.STUDY)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Classifier(backbone, spec)
+        model = make(spec)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps) if anneal else None
     look(0, model)
@@ -86,7 +105,7 @@ def trained_classifier(
 
 
 @torch.no_grad()
-def accuracy(model: Classifier, images: Tensor, labels: Tensor) -> float:
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """The share of images that are classified rightly."""
     right = [(model(x).argmax(1) == y).float() for x, y in zip(images.split(500), labels.split(500), strict=True)]
     return torch.cat(right).mean().item()

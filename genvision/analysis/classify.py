@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 from matplotlib.figure import Figure
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from genvision import data
@@ -45,7 +46,7 @@ def learning(setting: Setting, backbone: str, seed: int, train: data.ImageSet, t
     images, labels = test.images[: setting["test_images"]], test.labels[: setting["test_images"]]
     each, rows = PASSES * macs_per_image(backbone, train.spec), []
 
-    def note(step: int, model: Classifier) -> None:
+    def note(step: int, model: nn.Module) -> None:
         if step in setting["steps"]:
             wrong = 1 - accuracy(model, images, labels)
             rows.append({"step": step, "images": step * BATCH, "macs": step * BATCH * each, "loss": round(wrong, 6)})

@@ -16,6 +16,8 @@ from genvision.analysis import (
     explanations,
     fractions,
     generalise,
+    heads,
+    hybrids,
     latents,
     metric,
     places,
@@ -28,6 +30,7 @@ from genvision.analysis import (
     stability,
     transfer,
     traversal,
+    tuning,
 )
 
 STUDIES = {
@@ -54,9 +57,12 @@ STUDIES = {
         generalise.STUDY,
         transfer.STUDY,
         classify.STUDY,
+        heads.STUDY,
         robustness.STUDY,
         distance.STUDY,
         blocks.STUDY,
         stability.STUDY,
+        hybrids.STUDY,
+        tuning.STUDY,
     )
 }

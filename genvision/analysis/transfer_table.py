@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -74,11 +75,11 @@ def tuned(source: list[str] | None, target: list[str], before: int, steps: Seque
 
 def of_classes(told: list[str], classes: Sequence[int], most: int | None = None) -> tuple[ImageSet, ImageSet]:
     """Training images of some classes, the first `most`, and all held-out ones; with labels where the words ask."""
-    blind = not load_config(None, told).data.labels
+    config = load_config(None, told).data
     found = []
-    for one, limit in zip(loaded(load_config(None, [*told, "data.labels=true"]).data), (most, None), strict=True):
+    for one, limit in zip(loaded(replace(config, labels=True)), (most, None), strict=True):
         assert one.labels is not None, "the named sets have labels"
         rows = torch.isin(one.labels, torch.tensor(classes)).nonzero()[:limit, 0]
-        labels = (None, ()) if blind else (one.labels[rows], one.class_names)
+        labels = (one.labels[rows], one.class_names) if config.labels else (None, ())
         found.append(ImageSet(one.name, one.split, one.images[rows], *labels))
     return found[0], found[1]
