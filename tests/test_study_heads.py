@@ -70,3 +70,8 @@ def table(token, one, mlp, jitter=0.0, seeds=3):
 )
 def test_the_four_verdicts(rows, verdict):
     assert [claim["verdict"] for claim in judged(heads.STUDY, rows)["claims"]] == [verdict] * 4
+
+
+def test_an_mlp_is_set_against_a_linear_map_on_the_same_token():
+    told = [claim["verdict"] for claim in judged(heads.STUDY, table(-0.05, 0.0, 0.03))["claims"]]
+    assert told == ["not supported", "not supported", "supported", "supported"]

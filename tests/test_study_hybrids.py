@@ -35,8 +35,7 @@ def test_every_attention_is_exchanged_at_equal_weights_and_fits_its_map():
             weights = count_parameters(part.attention)
             assert abs(count_parameters(hybrids.token_mlp(16, weights)) - weights) <= 17
     assert count_parameters(mixed.trunk) == pytest.approx(count_parameters(plain.trunk), rel=0.02)
-    x, t = torch.randn(2, 1, 14, 14), torch.full((2,), 500.0)
-    assert torch.equal(mixed(x, t), plain(x, t)), "all start as nothing"
+    assert not any(part.down.weight.any() or part.down.bias.any() for part in places), "they start as nothing"
     assert [type(part.trunk.middle[1]).__name__ for part in (plain, mixed)] == ["SpatialAttention"] * 2
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from genvision.analysis import (
     augmentation,
     blocks,
+    blur,
     classify,
     coherence,
     cost,
@@ -43,6 +44,7 @@ STUDIES = {
         augmentation.STUDY,
         similarity.STUDY,
         sight.STUDY,
+        blur.STUDY,
         skips.STUDY,
         probes.STUDY,
         places.STUDY,
