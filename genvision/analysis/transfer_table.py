@@ -19,12 +19,8 @@ from genvision.families.base import Family
 from genvision.initialise import carry_over
 
 SOURCE, TARGET = (0, 1, 2, 3, 4), (5, 6, 7, 8, 9)  # classes: clothes but the shirt; shoes, bags and the shirt
-SCRATCH, SAME, SMALLER, LABELLED = (
-    "from scratch",
-    "pretrained",
-    "pretrained on smaller images",
-    "pretrained with labels",
-)
+SCRATCH, SAME = "from scratch", "pretrained"
+SMALLER, LABELLED = "pretrained on smaller images", "pretrained with labels"
 STARTS = {SCRATCH: None, SAME: "side", SMALLER: "smaller", LABELLED: "side"}  # -> which setting holds the source's side
 
 
