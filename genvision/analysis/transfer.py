@@ -134,17 +134,18 @@ STUDY = Study(
     presets={
         "smoke": {
             "data": "fashion_mnist_mini", "side": 8, "smaller": 4, "seeds": (0, 1), "images": 16, "batch": 4,
-            "warmup": 1, "pretraining": 2, "steps": (0, 1, 2), "validation_fraction": 0.05, "held_out": 8,
+            "warmup": 1, "rate": 0.001, "pretraining": 2, "steps": (0, 1, 2), "validation_fraction": 0.05,
+            "held_out": 8,
         },
         "cpu": {
             "data": "fashion_mnist_mini", "side": 14, "smaller": 10, "seeds": (0, 1, 2), "images": 200, "batch": 16,
-            "warmup": 10, "pretraining": 400, "steps": (0, 5, 10, 20, 50, 100), "validation_fraction": 0.2,
-            "held_out": 500,
+            "warmup": 10, "rate": 0.005, "pretraining": 600, "steps": (0, 5, 10, 20, 50, 100),
+            "validation_fraction": 0.2, "held_out": 500,
         },
         "gpu": {
             "data": "fashion_mnist", "side": 14, "smaller": 10, "seeds": (0, 1, 2, 3, 4), "images": 1000,
-            "batch": 128, "warmup": 100, "pretraining": 20000, "steps": (0, 10, 30, 100, 300, 1000, 3000),
-            "validation_fraction": 0.2, "held_out": 4000,
+            "batch": 128, "warmup": 100, "rate": 0.001, "pretraining": 20000, "validation_fraction": 0.2,
+            "steps": (0, 10, 30, 100, 300, 1000, 3000), "held_out": 4000,
         },
     },
     measure=measure,

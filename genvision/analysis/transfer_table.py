@@ -47,8 +47,8 @@ def measure(setting: Setting, runs: Runs) -> Rows:
 
 def cell(setting: Setting, backbone: str, seed: int, side: int, labelled: bool = False) -> list[str]:
     """As for `genvision train`: a denoiser on images of side x side pixels."""
-    told = f"data.labels={str(labelled).lower()}", f"data.validation_fraction={setting['validation_fraction']}"
-    return [*words(setting, "diffusion", backbone, seed, side=side), *told]
+    shared = f"data.validation_fraction={setting['validation_fraction']}", f"train.learning_rate={setting['rate']}"
+    return [*words(setting, "diffusion", backbone, seed, side=side), f"data.labels={str(labelled).lower()}", *shared]
 
 
 def tuned(source: list[str] | None, target: list[str], before: int, steps: Sequence[int], images: int) -> Rows:
