@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -9,28 +10,40 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genvision.families.base import Family
+from genvision.layers.token_mlp import TokenMLP
 from genvision.loading import load
 
 POSITION = "position.table"
+NUMBERED = "of token-MLPs, which number the places of an image and so fit images of one size alone: they start afresh"
 
 
 class Initialised(NamedTuple):
-    """Names of the parameters and kept buffers, such as codebooks, that were copied, resized, and left as they were."""
+    """Names of the parameters and kept buffers, such as codebooks, that were copied, resized, and left as they were.
+
+    numbered  of those that were left, the ones of another size in a token-MLP, whose weights belong to places
+    """
 
     loaded: list[str]
     resized: list[str]
     left: list[str]
+    numbered: list[str]
 
     def __str__(self) -> str:
         left = f": {', '.join(self.left[:5])}{' ..' if len(self.left) > 5 else ''}" if self.left else ""
-        return f"loaded {len(self.loaded)}, resized {len(self.resized)}, left {len(self.left)}{left}"
+        numbered = f"; {len(self.numbered)} of these are {NUMBERED}" if self.numbered else ""
+        return f"loaded {len(self.loaded)}, resized {len(self.resized)}, left {len(self.left)}{left}{numbered}"
+
+
+def initialise(family: Family, source: str) -> Initialised:
+    """Copy the weights of a run, checkpoint, exported model or Hub id into `family`, by name. Raises RunError."""
+    return carry_over(family, load(source).generator.state_dict())
 
 
 @torch.no_grad()
-def initialise(family: Family, source: str) -> Initialised:
-    """Copy the weights of a run, checkpoint, exported model or Hub id into `family`, by name. Raises RunError."""
-    given = load(source).generator.state_dict()
-    outcome = Initialised([], [], [])
+def carry_over(family: Family, given: Mapping[str, Tensor]) -> Initialised:
+    """Copy weights, as a state dict has them, into `family`, by name."""
+    outcome = Initialised([], [], [], [])
+    places = tuple(f"{name}." for name, part in family.named_modules() if isinstance(part, TokenMLP))
     for name, tensor in family.state_dict().items():
         value = given.get(name)
         if value is not None and value.shape == tensor.shape:
@@ -41,6 +54,8 @@ def initialise(family: Family, source: str) -> Initialised:
             outcome.resized.append(name)
         else:
             outcome.left.append(name)
+            if value is not None and name.startswith(places):
+                outcome.numbered.append(name)
     return outcome
 
 

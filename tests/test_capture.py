@@ -59,6 +59,19 @@ def skip(cell):
     return torch.eye(cell.denoiser.trunk.width)
 
 
+def test_sites_that_are_known_spare_the_pass_that_finds_them():
+    cell = randomise(make_cell("diffusion", ("unet",), SPEC)).eval()
+    passes = []
+    x = torch.randn(2, 1, 8, 8)
+    run = lambda: passes.append(cell.denoiser(x, torch.full((2,), 500.0)))  # noqa: E731
+    known = sites(cell.denoiser, run)
+    assert len(passes) == 1
+    few = {name: known[name] for name in ("trunk.blocks.1", "trunk.blocks.2.mixing")}
+    found, expected = capture(cell.denoiser, run, known=few), capture(cell.denoiser, run)
+    assert len(passes) == 4 and list(found) == list(few)
+    assert all(torch.equal(found[name], expected[name]) for name in few)
+
+
 def test_gradients_reach_the_image():
     cell = randomise(make_cell("diffusion", ("mixer",), SPEC)).eval()
     x = torch.randn(2, 1, 8, 8, requires_grad=True)

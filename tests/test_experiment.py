@@ -506,6 +506,15 @@ def test_a_run_starts_from_the_weights_of_another(trained, pictures, tmp_path):
     assert said.code == 0 and f"loaded {total - 2}, resized 1, {left}\n" in said.out, said.err
 
 
+def test_a_mixer_says_what_it_cannot_take_to_images_of_another_size(trained, pictures, tmp_path):
+    source = trained("diffusion", "mixer")
+    larger = ("data.height=12", "data.width=12", "train.steps=1", "run.name=larger")
+    said = train(pictures, tmp_path, "backbone=mixer", f"train.init_from={source.path}", *larger)
+    why = "8 of these are of token-MLPs, which number the places of an image and so fit images of one size alone"
+    assert said.code == 0 and "left 8: denoiser.trunk.blocks.0.mixing.up.weight, " in said.out, said.err
+    assert why in said.out
+
+
 def test_positions_are_resized_and_the_rest_copied(trained):
     source = trained("diffusion")
     config = source.read_config()

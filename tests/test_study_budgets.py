@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from genvision import data
-from genvision.analysis import delta, epsilon
-from genvision.analysis.learning import learning_curve, remembered, trained
+from genvision.analysis import delta, epsilon, learning
+from genvision.analysis.learning import learning_curve, macs_per_image, remembered, trained
 from genvision.analysis.perform import judged
 from genvision.analysis.sweep import AUTOREGRESSIVE, FAMILIES, PRESETS, words
 from genvision.build import cost
@@ -47,6 +47,22 @@ def test_a_curve_is_made_once_and_the_same_again(tmp_path):
     assert [point["loss"] for point in again] == [point["loss"] for point in points]
     kept.write_text(kept.read_text().replace(f'"step": {30}', '"step": 31'))
     assert learning_curve(tmp_path, told, (0, 2, 30))[-1]["step"] == 31, "the file was not read"
+
+
+def test_multiply_adds_are_counted_once_for_every_network(monkeypatch):
+    cells = [
+        ("diffusion", "vit", 0, 8),
+        ("diffusion", "vit", 1, 8),
+        ("diffusion", "vit", 0, 4),
+        ("diffusion", "mixer", 0, 8),
+    ]
+    configs = [load_config(None, words(PRESETS["smoke"], *cell[:3], side=cell[3])) for cell in cells]
+    pairs = [(config, data.spec_of(config.data)) for config in configs]
+    expected = [cost(*pair).macs_per_image for pair in pairs]
+    monkeypatch.setattr(learning, "_COUNTED", {})
+    assert [macs_per_image(*pair) for pair in pairs] == expected and len(set(expected)) == 3
+    monkeypatch.setattr(learning, "cost", None)
+    assert [macs_per_image(*pair) for pair in pairs] == expected
 
 
 def test_what_was_kept_of_other_words_is_made_anew(tmp_path):

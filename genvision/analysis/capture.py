@@ -69,14 +69,20 @@ def sites(network: nn.Module, run: Callable[[], Any]) -> dict[str, Site]:
 
 
 def capture(
-    network: nn.Module, run: Callable[[], Any], names: Collection[str] | None = None, *, gradients: bool = False
+    network: nn.Module,
+    run: Callable[[], Any],
+    names: Collection[str] | None = None,
+    *,
+    gradients: bool = False,
+    known: dict[str, Site] | None = None,
 ) -> dict[str, Tensor]:
     """{name: (B,h,w,C)} of one forward pass; all sites, or those of `names`.
 
     gradients  keep what autograd needs to go back from an activation to the inputs of `run`
+    known      its `sites`, where many passes are made; None: a pass goes before to find them
     Raises KeyError for a name that the network does not have.
     """
-    known = sites(network, run)
+    known = sites(network, run) if known is None else known
     wanted = known if names is None else {name: known[name] for name in names}
     kept: dict[str, Tensor] = {}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ CLASSIFIERS: dict[str, tuple[str, dict[str, Any]]] = {
     "mixer": ("mixer", {"width": 40}),
 }
 RATE, BATCH = 3e-3, 64
+Look = Callable[[int, nn.Module], None]  # shown the step and the model
 
 
 class Classifier(nn.Module):
@@ -48,29 +51,61 @@ def shifted(images: Tensor, down: int, right: int) -> Tensor:
 
 
 def trained_classifier(
-    backbone: str, images: Tensor, labels: Tensor, steps: int, seed: int, largest_shift: int = 0
-) -> Classifier:
-    """A classifier after `steps` steps of AdamW on batches of BATCH, each moved by up to `largest_shift` pixels."""
+    backbone: str,
+    images: Tensor,
+    labels: Tensor,
+    steps: int,
+    seed: int,
+    largest_shift: int = 0,
+    *,
+    anneal: bool = True,
+    look: Look = lambda step, model: None,
+) -> nn.Module:
+    """A `Classifier` of a backbone that was `fitted`."""
+    make = partial(Classifier, backbone)
+    return fitted(make, images, labels, steps, seed, largest_shift, anneal=anneal, look=look)
+
+
+def fitted(
+    make: Callable[[ImageSpec], nn.Module],
+    images: Tensor,
+    labels: Tensor,
+    steps: int,
+    seed: int,
+    largest_shift: int = 0,
+    *,
+    anneal: bool = True,
+    look: Look = lambda step, model: None,
+) -> nn.Module:
+    """A network, (B,C,H,W) uint8 -> (B,K) logits, after `steps` steps of AdamW on batches of BATCH, in eval mode.
+
+    largest_shift  pixels by up to which each batch is moved
+    anneal         under a one-cycle schedule; else at a constant rate, so that each step is worth the same
+    look           is shown the model before the first step, as step 0, and after every step
+    """
     spec = ImageSpec(*images.shape[1:], classes=int(labels.max()) + 1)
     rng = generator(seed, Stream.STUDY)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Classifier(backbone, spec)
+        model = make(spec)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-    for _ in range(steps):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps) if anneal else None
+    look(0, model)
+    for step in range(steps):
         rows = torch.from_numpy(rng.integers(len(images), size=BATCH))
         down, right = rng.integers(-largest_shift, largest_shift + 1, size=2).tolist()
         loss = F.cross_entropy(model(shifted(images[rows], down, right)), labels[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        schedule.step()
+        if schedule:
+            schedule.step()
+        look(step + 1, model)
     return model.eval()
 
 
 @torch.no_grad()
-def accuracy(model: Classifier, images: Tensor, labels: Tensor) -> float:
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """The share of images that are classified rightly."""
     right = [(model(x).argmax(1) == y).float() for x, y in zip(images.split(500), labels.split(500), strict=True)]
     return torch.cat(right).mean().item()

@@ -96,6 +96,13 @@ def without_positions(table: Rows, part: str) -> list[Estimate]:
     return seed_ratios(f"vit, patches of {patch}", select(table, part, BARE), select(table, part, "vit", patch=patch))
 
 
+def coarse(table: Rows, part: str) -> list[Estimate]:
+    """A ViT's on its largest patches over that on its smallest."""
+    patches = sorted({row["patch"] for row in select(table, part, "vit")})
+    large, small = (select(table, part, "vit", patch=patches[k]) for k in (-1, 0))
+    return seed_ratios(f"vit, patches of {patches[-1]} over {patches[0]}", large, small)
+
+
 def draw(table: Rows, figure: Figure) -> None:
     axes = panels(figure, 1, 4, width=2.7, height=2.8)
     names = list(dict.fromkeys(str(cell) for cell in CELLS))
@@ -145,6 +152,16 @@ STUDY = Study(
             ("S0-23",), "without position embeddings its images hang together less",
             Rule("the error of their power spectrum over that with them", low=1.05, fewest=3),
             partial(without_positions, part="spectrum_error"),
+        ),
+        Claim(
+            ("S1-07",), "the patch is a choice that counts: on larger patches a ViT denoises worse",
+            Rule("its loss on the largest patches over that on the smallest", low=1.02, fewest=3),
+            partial(coarse, part="loss"),
+        ),
+        Claim(
+            ("S1-07",), "on larger patches its images hang together less",
+            Rule("the error of their power spectrum over that on the smallest", low=1.05, fewest=3),
+            partial(coarse, part="spectrum_error"),
         ),
     ),
     presets={

@@ -14,9 +14,10 @@ from genvision import data
 from genvision.analysis.study import Rows
 from genvision.build import build, cost
 from genvision.config import load_config
-from genvision.config.schema import DataConfig
+from genvision.config.schema import Config, DataConfig
 from genvision.evaluation.batches import batches
 from genvision.families.base import Family
+from genvision.spec import ImageSpec
 from genvision.storage import write_text
 from genvision.training.launch import make_accelerator
 from genvision.training.loop import train
@@ -24,6 +25,7 @@ from genvision.training.state import make_state
 
 PASSES = 3  # multiply-adds of a training step in units of its forward pass: backward takes two
 Prepare = Callable[[Family], None]
+_COUNTED: dict[str, int] = {}  # what a network is -> its multiply-adds; counting takes as long as tens of small steps
 
 
 def trained(
@@ -49,7 +51,7 @@ def trained(
         prepare(family)
     drawn = {"batch_size": config.train.batch_size, "seed": config.train.seed, "device": accelerator.device}
     state = make_state(family, config, accelerator)
-    macs = PASSES * cost(config, train_set.spec).macs_per_image
+    macs = PASSES * macs_per_image(config, train_set.spec)
     rows: Rows = []
 
     def look() -> None:
@@ -63,6 +65,14 @@ def trained(
         if report.step in steps:
             look()
     return family.eval(), rows
+
+
+def macs_per_image(config: Config, spec: ImageSpec) -> int:
+    """Of a forward pass; counted once for all networks that differ in their training alone."""
+    key = repr((config.family, config.encoder, config.decoder, config.denoiser, config.predictor, spec))
+    if key not in _COUNTED:
+        _COUNTED[key] = cost(config, spec).macs_per_image
+    return _COUNTED[key]
 
 
 @lru_cache(maxsize=2)

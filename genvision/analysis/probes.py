@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from genvision.analysis.capture import capture
+from genvision.analysis.capture import Site, capture, sites
 from genvision.analysis.curves import curve, whole_numbers
 from genvision.analysis.estimates import mean_of, seed_means, select
 from genvision.analysis.figures import panels
@@ -52,17 +52,23 @@ def features(one: Trained, role: str, time: float, split: Split, n: int, batch: 
 
     Raises DataError where the images have none.
     """
+    network = getattr(one.family, role)
+    known: dict[str, Site] = {}  # found once: on small networks, finding them costs as much as a pass
     found: list[list[Tensor]] = []
     labels = []
     for images, draw in test_batches(one, batch, n // batch, split=split, labelled=True):
         blind = images._replace(labels=None)
-        seen = capture(getattr(one.family, role), forward(one.family, role, blind, draw, time=time))
-        blocks = [name for name in seen if name.startswith("trunk.blocks.") and not name.endswith("mixing")]
-        found.append([seen[name].mean((1, 2)) for name in blocks])
+        run = forward(one.family, role, blind, draw, time=time)
+        known = known or {name: site for name, site in sites(network, run).items() if is_block(name)}
+        found.append([h.mean((1, 2)) for h in capture(network, run, known=known).values()])
         if images.labels is None:
             raise DataError(f"{one.config.data.name}: has no labels, and probes read classes; name another run")
         labels.append(images.labels)
     return [torch.cat(parts) for parts in zip(*found, strict=True)], torch.cat(labels)
+
+
+def is_block(name: str) -> bool:
+    return name.startswith("trunk.blocks.") and not name.endswith("mixing")
 
 
 def deep(table: Rows, part: str, name: str) -> tuple[Rows, Rows]:
@@ -133,8 +139,8 @@ STUDY = Study(
             "train": 32, "test": 16, "batch": 16,
         },
         "cpu": {
-            "seeds": (0, 1, 2), "words": ("size=mini", "data.labels=false"), "times": (0.1, 0.3, 0.5, 0.7, 0.9),
-            "train": 1000, "test": 1000, "batch": 250,
+            "seeds": (0, 1, 2), "words": ("size=mini", "data.labels=false"), "times": (0.1, 0.5, 0.9),
+            "train": 500, "test": 500, "batch": 125,
         },
         "gpu": {
             "seeds": (0, 1, 2), "words": ("data.labels=false",), "times": (0.1, 0.3, 0.5, 0.7, 0.9),

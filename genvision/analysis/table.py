@@ -5,6 +5,8 @@ from __future__ import annotations
 from genvision.analysis import (
     augmentation,
     blocks,
+    blur,
+    classify,
     coherence,
     cost,
     delta,
@@ -14,6 +16,9 @@ from genvision.analysis import (
     equivariance,
     explanations,
     fractions,
+    generalise,
+    heads,
+    hybrids,
     latents,
     metric,
     places,
@@ -23,7 +28,10 @@ from genvision.analysis import (
     similarity,
     skips,
     speed,
+    stability,
+    transfer,
     traversal,
+    tuning,
 )
 
 STUDIES = {
@@ -36,6 +44,7 @@ STUDIES = {
         augmentation.STUDY,
         similarity.STUDY,
         sight.STUDY,
+        blur.STUDY,
         skips.STUDY,
         probes.STUDY,
         places.STUDY,
@@ -47,8 +56,15 @@ STUDIES = {
         epsilon.STUDY,
         delta.STUDY,
         fractions.STUDY,
+        generalise.STUDY,
+        transfer.STUDY,
+        classify.STUDY,
+        heads.STUDY,
         robustness.STUDY,
         distance.STUDY,
         blocks.STUDY,
+        stability.STUDY,
+        hybrids.STUDY,
+        tuning.STUDY,
     )
 }
