@@ -13,7 +13,7 @@ from genvision.errors import NonFiniteError
 from genvision.evaluation.likelihood import bits_per_dim
 from genvision.families.base import Family
 from genvision.probability import randomness
-from genvision.spec import ImageSpec
+from genvision.spec import Draw, ImageSpec
 
 
 class Toy(Family):
@@ -40,8 +40,8 @@ def image_set(n: int = 7) -> ImageSet:
 
 
 def expected(n: int, seed: int) -> torch.Tensor:
-    noise = [randomness.generator(seed, randomness.Stream.NOISE, 0, k).random((), dtype="float32") for k in range(n)]
-    nats = image_set().images[:n].flatten(1).double().sum(1) + torch.tensor([float(x) for x in noise])
+    noise = randomness.uniform(Draw(seed, 0, torch.arange(n)), randomness.Stream.NOISE)
+    nats = image_set().images[:n].flatten(1).double().sum(1) + noise
     return nats / (math.log(2) * 4)
 
 

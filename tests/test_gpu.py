@@ -34,7 +34,7 @@ from genvision.layers.attention import attend
 from genvision.spec import Batch, ImageSpec
 from genvision.training import checkpoint
 from genvision.training.loop import train
-from genvision.training.state import make_state
+from genvision.training.state import make_state, switch
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 pytestmark = [
@@ -154,6 +154,7 @@ def test_checkpointing_a_block_keeps_the_loss_and_frees_memory():
         config = load_config(None, [*words, f"train.gradient_checkpointing={checkpointing}"])
         spec = ImageSpec(1, 28, 28, classes=10)
         family = build(config, spec).cuda().train()
+        switch(family, config.train)
         torch.cuda.reset_peak_memory_stats()
         loss = family(moved(some_batch(64, spec)), draw_of(64)._replace(slots=torch.arange(64).cuda()))["loss"].mean()
         loss.backward()

@@ -49,14 +49,17 @@ def test_the_loss_trains_without_label_too_and_the_likelihood_never_does(family)
 
 @pytest.mark.parametrize("family", FAMILY_ROLES)
 def test_sampling_draws_from_streams_that_training_never_touches(family, monkeypatch) -> None:
-    real, streams = randomness.generator, set()
+    streams = set()
 
-    def recorded(seed: int, stream: int, step: int = 0, slot: int = 0):
-        streams.add(int(stream))
-        return real(seed, stream, step, slot)
+    def recorded(real):
+        def drawn(first, stream: int, *more, **options):
+            streams.add(int(stream))
+            return real(first, stream, *more, **options)
 
-    for module in (randomness, diffusion):
-        monkeypatch.setattr(module, "generator", recorded)
+        return drawn
+
+    monkeypatch.setattr(randomness, "_words", recorded(randomness._words))
+    monkeypatch.setattr(diffusion, "generator", recorded(randomness.generator))
     options = {"vae": {"pixels": "sample"}, "autoregressive": {}, "diffusion": {"path": "cosine", "prediction": "v"}}
     cell = make_cell(family, ("vit",) * len(FAMILY_ROLES[family]), SPEC, **options[family])
     cell.loss(some_batch(2, SPEC), draw_of(2))
