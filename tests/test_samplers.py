@@ -97,7 +97,7 @@ def test_an_oracle_of_one_image_draws_that_image(name, path, steps) -> None:
         oracle = gaussian_denoiser(PATHS[path], image, torch.zeros_like(STD))
         solver = make_scheduler(name, PATHS[path], steps)
         x = solve(solver, PATHS[path], oracle, noise_of(3), solver_generators(draw_of(3)))
-        # where the steps do not divide 1000, diffusers' DDIM ends at entry 0 of its table: a hundredth of the noise is left
+        # diffusers' DDIM ends at entry 0 of its table where steps do not divide 1000: a hundredth of the noise is left
         assert (x - image).abs().max() < (0.03 if name == "ddim" and 1000 % steps else 5e-3) * scale
 
 
