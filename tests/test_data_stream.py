@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +106,21 @@ def test_images_are_named_by_their_shard_and_place(tars):
         draw = Draw(0, step, torch.tensor([6, 1, 3]))
         named = [re.fullmatch(rf"stream:{tars}: shard (\d), example (\d)", name) for name in made.named(draw)]
         assert [6 * int(found[1]) + int(found[2]) for found in named] == numbers(made, step, draw.slots)
+
+
+def test_a_block_that_is_passed_over_is_read_to_its_end_first(tars):
+    """Blocks of two examples: every second is asked for while a free thread could read beside the one before it."""
+    made = batches(tars, shuffle_buffer=4)
+    real = made.source.read
+
+    def slowly(*unit):
+        for example in real(*unit):
+            time.sleep(0.01)
+            yield example
+
+    expected = [numbers(batches(tars, shuffle_buffer=4), step, [0]) for step in range(5)]
+    made.source.read = slowly
+    assert [numbers(made, step, [0]) for step in range(5)] == expected
 
 
 def test_lanes_share_the_shards_of_each_epoch_anew(tars):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from browsing import browser, driver, needs_browser, page  # noqa: F401
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 from test_leaderboard_page import PAYLOADS, lay
 
 from genvision.evaluation.leaderboard import build
@@ -77,6 +78,7 @@ def test_a_browser_reads_no_markup_in_any_payload_either(driver, tmp_path):
         for k, text in enumerate(texts):
             lay(tmp_path / name, text, prefix=f"{k:02d}")
         driver.get(build(tmp_path / name, tmp_path / f"out-{name}").as_uri())
+        WebDriverWait(driver, 60).until(lambda page: page.execute_script("return document.readyState") == "complete")
         elements[name] = driver.execute_script(ELEMENTS)
         assert driver.execute_script(HANDLERS) == []
         assert driver.execute_script("return performance.getEntriesByType('resource').length") == 0

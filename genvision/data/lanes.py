@@ -109,6 +109,8 @@ class Blocks:
         if number != self._next:
             self._coming = {k: v for k, v in self._coming.items() if k == number - 1}
             self._examples = self.lane.read(number * self.size)
+        elif number - 1 in self._coming:
+            self._coming[number - 1].result()  # passed over, but it is reading from the same examples
         self._coming[number] = self.pool.submit(self._load, self._examples, number)
         self._next = number + 1
 
