@@ -117,5 +117,6 @@ def test_slots_steps_and_neighbours_are_uncorrelated() -> None:
     by_step = torch.stack([normal(Draw(0, step, torch.arange(64)), Stream.NOISE, 256).flatten() for step in range(3)])
     by_seed = torch.stack([normal(Draw(seed, 0, torch.arange(64)), Stream.NOISE, 256).flatten() for seed in range(3)])
     by_slot = normal(Draw(0, 0, torch.arange(3)), Stream.NOISE, 64 * 256)
-    for numbers in (by_step, by_seed, by_slot):
-        assert (torch.corrcoef(numbers) - torch.eye(3)).abs().max() < 4 / math.sqrt(64 * 256)
+    by_place = normal(Draw(0, 0, torch.arange(256)), Stream.NOISE, 256).view(-1, 4).T
+    for numbers in (by_step, by_seed, by_slot, by_place):
+        assert (torch.corrcoef(numbers) - torch.eye(len(numbers))).abs().max() < 4 / math.sqrt(64 * 256)
