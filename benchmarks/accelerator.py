@@ -86,6 +86,8 @@ def peak_flops(side: int = 8192, rounds: int = 20) -> float:
 
 def main() -> None:
     args = arguments(__doc__, rounds=1).parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("accelerator.py: no CUDA device; benchmarks/train_step.py measures a CPU")
     config = load_config(None, ["data=fashion_mnist_mini"])
     accelerator = make_accelerator(config)
     peak = peak_flops()

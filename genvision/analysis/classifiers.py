@@ -50,20 +50,9 @@ def shifted(images: Tensor, down: int, right: int) -> Tensor:
     return padded[..., rows, columns].to(images.dtype)
 
 
-def trained_classifier(
-    backbone: str,
-    images: Tensor,
-    labels: Tensor,
-    steps: int,
-    seed: int,
-    largest_shift: int = 0,
-    *,
-    anneal: bool = True,
-    look: Look = lambda step, model: None,
-) -> nn.Module:
-    """A `Classifier` of a backbone that was `fitted`."""
-    make = partial(Classifier, backbone)
-    return fitted(make, images, labels, steps, seed, largest_shift, anneal=anneal, look=look)
+def trained_classifier(backbone: str, *data_and_budget: Any, **options: Any) -> nn.Module:
+    """A `Classifier` of a backbone, `fitted` under the arguments of that function."""
+    return fitted(partial(Classifier, backbone), *data_and_budget, **options)
 
 
 def fitted(
