@@ -163,7 +163,7 @@ def resume_hash(config: Config) -> str:
 
 def _what_trains(config: Config) -> Config:
     train = dataclasses.replace(config.train, steps=None, images=None, minutes=None, init_from=None)
-    train = dataclasses.replace(train, gradient_checkpointing=False, compile=False)
+    train = dataclasses.replace(train, gradient_checkpointing=False, compile=False, shard=False)
     train = dataclasses.replace(train, save_every_steps=0, keep_checkpoints=0, validate_every_steps=0)
     train = dataclasses.replace(train, validation_images=0, max_bad_steps=0)
     data = dataclasses.replace(config.data, path=None, root=None, download=False, max_bad_fraction=0.0)

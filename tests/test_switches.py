@@ -22,7 +22,7 @@ from genvision.training.launch import make_accelerator
 from genvision.training.state import TrainState, make_state, switch
 
 SPEC = ImageSpec(1, 8, 8, classes=3)
-OFF = TrainConfig(gradient_checkpointing=False, compile=False)
+OFF = TrainConfig(gradient_checkpointing=False, compile=False, shard=False)
 SWITCHES = {"bf16": "train.precision=bf16", "checkpointing": "train.gradient_checkpointing=true"}
 SWITCHES["compile"] = "train.compile=true"
 

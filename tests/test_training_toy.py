@@ -31,6 +31,7 @@ TRAIN = TrainConfig(
     clip_norm=1.0,
     seed=5,
     max_bad_steps=0,
+    shard=False,
     precision="no",
 )
 

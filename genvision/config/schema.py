@@ -114,6 +114,7 @@ class TrainConfig:
     precision: Literal["auto", "no", "bf16", "fp16"] = MISSING
     gradient_checkpointing: bool = MISSING  # keep the inputs of blocks alone and run them again in backward
     compile: bool = MISSING  # torch.compile, block by block
+    shard: bool = MISSING  # each process holds a share of weights, gradients and moments (FSDP2), not all of them
     save_every_steps: int = MISSING
     keep_checkpoints: int = MISSING
     validate_every_steps: int = MISSING  # 0: only at the end

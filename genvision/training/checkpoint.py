@@ -29,6 +29,7 @@ from genvision.training.state import TrainState
 from genvision.training.tensors import (
     check_module,
     check_optimizer,
+    hand_over_shares,
     module_tensors,
     optimizer_tensors,
     restore_module,
@@ -60,16 +61,22 @@ def save(state: TrainState, root: Path, config_hash: str, keep: int) -> Path:
     cannot.
     """
     target = root / f"step-{state.step:09d}"
+    [there] = broadcast_object_list([_holds(target, config_hash)])
     outcome: list[str | None] = [None]
     if PartialState().is_main_process:
+        contents = iter(()) if there else _contents(state, config_hash)
         try:
-            if not _holds(target, config_hash):
-                commit(target, _contents(state, config_hash))
+            if not there:
+                commit(target, contents)
             ours = [older for _, older in _steps(root, up_to=state.step) if _is_of(older, {"config_hash": config_hash})]
             for older in ours[max(1, keep) :]:
                 discard(older)
         except StorageError as fault:
             outcome = [str(fault)]
+            for _ in contents:  # the others hand over all of their shares
+                pass
+    elif not there:
+        hand_over_shares(state.family, state.optimizer)
     broadcast_object_list(outcome)
     if outcome[0] is not None:
         raise StorageError(outcome[0])

@@ -7,6 +7,7 @@ import copy
 import torch
 
 from genvision.families.base import Family
+from genvision.training.sharding import whole
 
 
 def ema_decay(updates: int, decay: float) -> float:
@@ -36,7 +37,7 @@ class Ema:
     def update(self, family: Family) -> None:
         """Moves the average towards `family`, which must live on the same device."""
         weight = 1 - ema_decay(self.updates, self.decay)
-        torch._foreach_lerp_(list(self.module.parameters()), [p.detach() for p in family.parameters()], weight)
+        torch._foreach_lerp_(list(self.module.parameters()), [whole(p.detach()) for p in family.parameters()], weight)
         for name in self.buffers:
             ours, live = self.module.get_buffer(name), family.get_buffer(name)
             if live.is_floating_point():

@@ -37,16 +37,20 @@ def make_accelerator(config: Config) -> Accelerator:
     for kind in _SHARDED:
         if os.environ.get(f"ACCELERATE_USE_{kind}", "false").lower() == "true":
             raise ConfigError(
-                f"launched under {kind}: it splits the weights, which checkpoints and averages here hold whole; launch "
-                "with accelerate launch --multi_gpu, and save memory by train.gradient_checkpointing=true"
+                f"launched under {kind}, which is not used here; launch with accelerate launch --multi_gpu, and split "
+                "weights, gradients and moments among the processes by train.shard=true"
             )
     place = processes(timedelta(minutes=config.run.timeout_minutes))
     if place.is_main_process and (wanted := _processes_asked_for()) > place.num_processes:
         _log.warning("accelerate launch --num_processes %d starts one process on CPUs; use %s", wanted, ON_CPUS)
     set_threads(config.run.threads, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    precision = resolve_precision(config.train.precision, place.device or torch.device("cpu"))
+    if config.train.shard and (precision == "fp16" or config.train.compile):
+        what = "compile=true" if config.train.compile else "precision=fp16"
+        raise ConfigError(f"train.shard=true does not go with train.{what}; leave one of them out")
     return Accelerator(
         cpu=not torch.accelerator.is_available(),
-        mixed_precision=resolve_precision(config.train.precision, place.device or torch.device("cpu")),
+        mixed_precision=precision,
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )

@@ -21,6 +21,7 @@ from genvision.training.bad_steps import bad_slots, overflown, pass_over
 from genvision.training.budget import MEASURED_STEPS, measured_steps
 from genvision.training.optimizer import learning_rate
 from genvision.training.report import StepReport
+from genvision.training.sharding import whole
 from genvision.training.state import TrainState
 
 if TYPE_CHECKING:
@@ -37,8 +38,7 @@ def train(state: TrainState, batches: Batches, config: Config, accelerator: Acce
     With fp16, a gradient that overflows halves the loss scale and the same step is made again: step, learning rate,
     data, weights and EMA do not advance. Every other non-finite loss or gradient on any process raises NonFiniteError
     before the optimizer's step, or, up to `train.max_bad_steps` times in a row, passes this step over on all processes:
-    step, data and learning rate advance; weights, moments, buffers and EMA do not.
-    Raises ConfigError where the batch cannot be shared out evenly.
+    step, data and learning rate advance; weights, moments, buffers and EMA do not. Raises ConfigError for an odd batch.
     """
     windows = local_windows(config.train, accelerator)
     seconds: list[float] = []
@@ -87,8 +87,7 @@ def accumulate_gradients(
     """Leaves the clipped gradient of the mean loss over the global batch in the parameters.
 
     Returns the loss terms, the gradient's norm, and the loss of each example of this process, on its device.
-    Each example weighs 1 / batch_size however the batch is cut; the number of processes undoes the mean that DDP takes.
-    Numbers come to the host once, together.
+    Each example weighs 1 / batch_size however the batch is cut; the number of processes undoes the mean over them.
     """
     key = np.random.SeedSequence([config.seed, state.step, accelerator.process_index]).generate_state(1, np.uint64)
     torch.manual_seed(int(key[0]))  # dropout, the only ambient randomness
@@ -103,9 +102,10 @@ def accumulate_gradients(
             accelerator.backward(terms["loss"].sum() * (accelerator.num_processes / config.batch_size))
         losses.append(terms["loss"].detach())
         totals = {name: totals.get(name, 0) + value.detach().float().sum() for name, value in terms.items()}
-    grad_norm = torch.as_tensor(accelerator.clip_grad_norm_(state.family.parameters(), config.clip_norm or math.inf))
+    clipped = accelerator.clip_grad_norm_(state.family.parameters(), config.clip_norm or math.inf)
+    grad_norm = whole(torch.as_tensor(clipped)).detach().float().reshape(1)
     means = accelerator.reduce(torch.stack(list(totals.values())), "sum") / config.batch_size
-    *values, norm = torch.cat([means, grad_norm.detach().float().reshape(1).to(means.device)]).tolist()
+    *values, norm = torch.cat([means, grad_norm.to(means.device)]).tolist()  # copied to the host once
     return dict(zip(totals, values, strict=True)), norm, torch.cat(losses)
 
 

@@ -14,6 +14,7 @@ from genvision.families.base import Family
 from genvision.training.budget import total_steps
 from genvision.training.ema import Ema
 from genvision.training.optimizer import make_optimizer
+from genvision.training.sharding import shard, whole
 
 
 @dataclass
@@ -21,7 +22,8 @@ class TrainState:
     """The state of a run between two optimizer steps.
 
     family       the model itself, on its device
-    model        the same, prepared: `model(batch, draw)` runs under mixed precision and DistributedDataParallel
+    model        the same, prepared: `model(batch, draw)` runs under mixed precision, and DistributedDataParallel unless
+                 the family is sharded
     optimizer    prepared too; carries the gradient scaler of fp16
     ema          averaged weights; `ema.module` is the family to sample from
     step         optimizer steps made
@@ -51,9 +53,14 @@ def make_state(family: Family, config: Config, accelerator: Accelerator, dataset
     total = total_steps(config.train)
     ema = Ema(family, config.ema.decay)  # copied first: preparing binds the family's own forward to it
     switch(family, config.train)
-    model, optimizer = accelerator.prepare(family, make_optimizer(family, config.train))
+    sharded = config.train.shard and accelerator.num_processes > 1
+    model = accelerator.prepare_model(family, evaluation_mode=sharded)  # which wraps it in nothing
+    if sharded:
+        shard(family, accelerator)
+    optimizer = accelerator.prepare(make_optimizer(family, config.train))
     ema.module.to(accelerator.device)
-    ema.module.load_state_dict(family.state_dict())  # preparing gave every process the weights of the first
+    first = {name: whole(tensor) for name, tensor in family.state_dict().items()}
+    ema.module.load_state_dict(first)  # preparing gave every process the weights of the first
     return TrainState(family, model, optimizer, ema, total_steps=total, dataset=dataset)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from genvision.errors import RunError
+from genvision.training.sharding import share_of, whole
 
 
 def module_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -43,7 +44,7 @@ def check_optimizer(module: nn.Module, tensors: Mapping[str, Tensor], where: str
 def restore_module(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Copies checked tensors into the module's own, so that nothing stays tied to the file they came from."""
     for name, tensor in module.state_dict().items():
-        tensor.copy_(tensors[name])
+        tensor.copy_(share_of(tensors[name], tensor))
 
 
 def restore_optimizer(optimizer: Optimizer, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -56,14 +57,26 @@ def restore_optimizer(optimizer: Optimizer, module: nn.Module, tensors: Mapping[
         if f"{name}.step" in tensors:
             state["state"][index] = {
                 "step": tensors[f"{name}.step"].clone(),
-                "exp_avg": torch.empty_like(parameter).copy_(tensors[f"{name}.exp_avg"]).detach(),
-                "exp_avg_sq": torch.empty_like(parameter).copy_(tensors[f"{name}.exp_avg_sq"]).detach(),
+                **{entry: _moment(tensors[f"{name}.{entry}"], parameter) for entry in ("exp_avg", "exp_avg_sq")},
             }
     optimizer.load_state_dict(state)
 
 
+def hand_over_shares(module: nn.Module, optimizer: Optimizer) -> None:
+    """What the other processes do while one takes `module_tensors` and `optimizer_tensors`, in the same order."""
+    for tensor in module.state_dict().values():
+        whole(tensor)
+    for parameter in module.parameters():
+        for value in optimizer.state.get(parameter, {}).values():
+            whole(value)
+
+
+def _moment(value: Tensor, parameter: Tensor) -> Tensor:
+    return torch.empty_like(parameter).copy_(share_of(value, parameter)).detach()
+
+
 def _host_copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", copy=True).contiguous()
+    return whole(tensor.detach()).to("cpu", copy=True).contiguous()
 
 
 def _check(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], where: str) -> None:
