@@ -13,7 +13,8 @@ from genvision.families.base import Family
 from genvision.layers.token_mlp import TokenMLP
 from genvision.loading import load
 
-POSITION = "position.table"
+# (h,w,D), (h,1,D), (1,w,D), and (2h-1,2w-1,heads): what the kinds of position embedding number places by
+POSITIONS = ("position.table", "position.rows", "position.columns", "mixing.relative")
 NUMBERED = "of token-MLPs, which number the places of an image and so fit images of one size alone: they start afresh"
 
 
@@ -49,7 +50,7 @@ def carry_over(family: Family, given: Mapping[str, Tensor]) -> Initialised:
         if value is not None and value.shape == tensor.shape:
             tensor.copy_(value)
             outcome.loaded.append(name)
-        elif value is not None and name.endswith(POSITION) and value.shape[-1] == tensor.shape[-1]:
+        elif value is not None and name.endswith(POSITIONS) and value.shape[-1] == tensor.shape[-1]:
             tensor.copy_(resize_positions(value, tensor.shape[:2]))
             outcome.resized.append(name)
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from cells import make_cell, randomise, serving
@@ -9,6 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genvision.config.trunks import Position
 from genvision.errors import ConfigError
 from genvision.networks.predictor import pixel_order
 from genvision.probability.likelihood import LIKELIHOODS, make_likelihood
@@ -28,8 +31,9 @@ PREDICTORS = [
     ("pixelcnn", REACH["pixelcnn"]),
     ("pixelcnn", {"kernel": 3, "depth": 7}),
     *(("pixelcnnpp", {"depth": depth, "scales": scales}) for depth, scales in ((1, 3), (2, 2), (3, 1))),
-    *(("vit", {**REACH["vit"], "position": kind}) for kind in ("learned", "sincos", "rotary", "none")),
+    *(("vit", {**REACH["vit"], "position": kind}) for kind in get_args(Position)),
     ("vit", {"depth": 2, "class_token": True}),
+    ("vit", {"depth": 2, "class_token": True, "position": "relative"}),
     ("performer", {**REACH["performer"], "performer_features": 5}),  # chunks that do not divide the tokens
     ("performer", {"depth": 2, "class_token": True, "position": "rotary", "performer_features": 50}),  # one chunk
     ("mixer", {**REACH["mixer"], "token_ratio": 1.0}),

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from cells import make_cell, randomise
 from PIL import Image
 from runs import (  # noqa: F401
     CELLS,
@@ -40,11 +41,11 @@ from genvision.evaluation.protocol import build_protocol
 from genvision.evaluation.record import read_record
 from genvision.experiment import Experiment
 from genvision.families import Diffusion
-from genvision.initialise import initialise, resize_positions
+from genvision.initialise import carry_over, initialise, resize_positions
 from genvision.outcome import Outcome, git_state, summary
 from genvision.run_folder import RunFolder, resume_hash
 from genvision.scoring import Scored
-from genvision.spec import Batch, Draw
+from genvision.spec import Batch, Draw, ImageSpec
 from genvision.storage import alone
 
 SCORED = ("score.num_images=40", "score.extractor=efficientnet-lite0")
@@ -539,6 +540,25 @@ def test_positions_are_resized_and_the_rest_copied(trained):
     torch.testing.assert_close(line[4:12], centres[4:12], rtol=0, atol=0.05)
     table = weights_given["denoiser.trunk.position.table"]
     torch.testing.assert_close(resize_positions(table, (4, 4)), table)
+
+
+@pytest.mark.parametrize(
+    ("kind", "resized"),
+    [("axial", ["position.columns", "position.rows"]), ("relative", ["blocks.0.mixing.relative"]), ("fourier", [])],
+)
+def test_what_numbers_places_is_resized_and_the_rest_copied(kind, resized):
+    spec, options = ImageSpec(1, 8, 12), {"position": kind, "depth": 1}
+    small = randomise(make_cell("diffusion", ("vit",), spec, trunk=options))
+    large = make_cell("diffusion", ("vit",), spec._replace(height=12, width=18), trunk=options)
+    outcome = carry_over(large, small.state_dict())
+    assert sorted(outcome.resized) == [f"denoiser.trunk.{name}" for name in resized] and not outcome.left
+    ours, theirs = dict(large.named_parameters()), dict(small.named_parameters())
+    for name in outcome.resized:  # the middle of the image, and the offset of nothing, stay
+        a, b = ours[name], theirs[name]
+        assert a.shape != b.shape and a.mean((0, 1)).tolist() == pytest.approx(b.mean((0, 1)).tolist(), abs=0.05)
+    if kind == "relative":
+        centre = [tuple((side - 1) // 2 for side in table.shape[:2]) for table in (a, b)]
+        torch.testing.assert_close(a[centre[0]], b[centre[1]], rtol=0, atol=0.05)
 
 
 def test_a_resumed_run_needs_the_weights_it_started_from_no_more(trained, pictures, tmp_path, monkeypatch):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -11,12 +14,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from genvision.build import cost
-from genvision.config.trunks import TRUNK_ROLES
+from genvision.config.trunks import TRUNK_ROLES, Position
 from genvision.errors import ConfigError
 from genvision.layers.attention import Attention
 from genvision.layers.block import Block
-from genvision.layers.embedding import Conditioner, PositionEmbedding
+from genvision.layers.embedding import Conditioner
 from genvision.layers.masked import MaskedLinear, count_parameters
+from genvision.layers.positions import make_positions
+from genvision.layers.relative_attention import RelativeAttention
 from genvision.layers.resample import ConvHead, ConvStem, PatchHead, PatchStem, prime_factors
 from genvision.layers.residual import ResidualBlock
 from genvision.layers.token_mlp import TokenMLP
@@ -28,7 +33,7 @@ from genvision.trunks.tokens import shift
 from genvision.trunks.unet import SpatialAttention
 
 WIDTH, HEADS, TOKENS = 24, 3, 10
-POSITIONS = ("none", "learned", "sincos", "rotary")
+POSITIONS = get_args(Position)
 
 
 def tokens(n: int = TOKENS, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -205,7 +210,7 @@ def test_a_class_token_stays_unrotated() -> None:
 
 
 def test_sincos_positions_hold_row_and_column_on_a_grid_that_is_not_square() -> None:
-    table = PositionEmbedding("sincos", (3, 5), 16)(torch.zeros(1, 3, 5, 16))[0]
+    table = make_positions("sincos", (3, 5), 16)(torch.zeros(1, 3, 5, 16))[0]
     of_column, of_row = table[..., :8], table[..., 8:]
     assert torch.equal(of_row, of_row[:, :1].expand_as(of_row))
     assert torch.equal(of_column, of_column[:1].expand_as(of_column))
@@ -234,15 +239,77 @@ def test_positions_are_what_tells_tokens_apart(kind) -> None:
     assert torch.allclose(flipped_before, flipped_after, atol=1e-4) == (kind == "none")
 
 
-def test_a_mixer_refuses_rotary_and_odd_widths_are_named() -> None:
-    with pytest.raises(ConfigError, match="rotary"):
-        make_trunk(trunk_options("mixer", position="rotary"), (2, 2))
+def test_rows_and_columns_are_added() -> None:
+    positions = make_positions("axial", (3, 5), 6)
+    added = [row[0] + column for row in positions.rows for column in positions.columns[0]]
+    assert torch.equal(positions.tokens(), torch.stack(added)) and len(list(positions.parameters())) == 2
+
+
+def test_raster_sinusoids_are_those_of_the_transformer() -> None:
+    table = make_positions("sincos1d", (3, 5), 8).tokens()
+    for place in range(15):
+        angles = [place / 10000 ** (2 * k / 8) for k in range(4)]
+        expected = [*map(math.sin, angles), *map(math.cos, angles)]  # the pairs apart, not in turn
+        assert table[place].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_fourier_positions_are_a_linear_map_of_learned_sinusoids_and_fit_any_grid() -> None:
+    positions, larger = (make_positions("fourier", grid, 8) for grid in ((2, 4), (6, 12)))
+    larger.load_state_dict(positions.state_dict())
+    for row in range(2):
+        for column in range(4):
+            angles = torch.tensor([(row + 0.5) / 2, (column + 0.5) / 4]) @ positions.frequencies
+            expected = positions.out(torch.cat([angles.cos(), angles.sin()]) / 2)
+            torch.testing.assert_close(positions.at()[row, column], expected)
+            torch.testing.assert_close(larger.at()[3 * row + 1, 3 * column + 1], expected)  # the same middle
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("prefix", [0, 1])
+def test_relative_attention_adds_a_number_for_each_offset(causal, prefix) -> None:
+    h, w = grid = (2, 3)
+    attention = randomise(RelativeAttention(8, 4, grid=grid, causal=causal, prefix=prefix))
+    x = torch.randn(1, prefix + 6, 8, generator=torch.Generator().manual_seed(0))
+    q, k, v = (part.unflatten(-1, (2, 4)) for part in attention.qkv(x)[0].chunk(3, -1))
+    scores = torch.einsum("qnd,knd->nqk", q, k) / 2
+    for one in range(6):
+        for other in range(6):
+            offset = other // w - one // w + h - 1, other % w - one % w + w - 1
+            scores[:, prefix + one, prefix + other] += attention.relative[offset]
+    if causal:
+        scores = scores + torch.full_like(scores, -torch.inf).triu(1)
+    by_hand = attention.out(torch.einsum("nqk,knd->qnd", scores.softmax(-1), v).flatten(1))
+    torch.testing.assert_close(attention(x)[0], by_hand, rtol=1e-4, atol=1e-5)
+
+
+def test_relative_attention_starts_as_attention_without_positions() -> None:
+    attention, plain = RelativeAttention(8, 4, grid=(2, 3)), Attention(8, 4)
+    plain.load_state_dict(attention.state_dict(), strict=False)
+    h = torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(attention(h), plain(h))
+
+
+@pytest.mark.parametrize("kind", ["rotary", "relative"])
+def test_a_mixer_refuses_what_queries_and_keys_need(kind) -> None:
+    with pytest.raises(ConfigError, match=f"trunk.position={kind} is about queries and keys"):
+        make_trunk(trunk_options("mixer", position=kind), (2, 2))
+
+
+@pytest.mark.parametrize("kind", ["window", "linformer", "performer"])
+def test_attention_that_makes_no_pairs_refuses_relative_positions(kind) -> None:
+    with pytest.raises(ConfigError, match=f"position=relative: attention={kind} "):
+        make_cell("diffusion", (kind,), ImageSpec(1, 8, 8), trunk={"position": "relative"})
+
+
+def test_odd_widths_are_named() -> None:
     with pytest.raises(ConfigError, match=r"width=18 .* multiple of trunk\.head_width=8"):
         make_trunk(trunk_options("vit", width=18), (2, 2))
     with pytest.raises(ConfigError, match="multiple of 4"):
         make_trunk(trunk_options("vit", head_width=2, position="rotary"), (2, 2))
     with pytest.raises(ConfigError, match="multiple of 4"):
         make_trunk(trunk_options("vit", width=18, head_width=9, position="sincos"), (2, 2))
+    with pytest.raises(ConfigError, match="multiple of 2"):
+        make_trunk(trunk_options("vit", width=9, head_width=9, position="sincos1d"), (2, 2))
     with pytest.raises(ConfigError, match="trunks are conv, unet"):
         make_trunk({"name": "resnet"}, (2, 2))
 

@@ -88,7 +88,7 @@ def test_every_cell_is_built_as_it_says(cell, images):
     if cell.backbone != "convnet":
         assert network.trunk.grid == (8 // cell.patch, 8 // cell.patch)
     if cell.backbone == "vit":
-        assert (network.trunk.position.table is None) == (cell.position == "none")
+        assert (network.trunk.position.at() is None) == (cell.position == "none")
 
 
 def test_fitting_lowers_the_loss_and_is_the_same_twice(images):

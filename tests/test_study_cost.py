@@ -33,6 +33,10 @@ VARIANTS = [
     ("pixelcnnpp", {"scales": 1, "depth": 2}, True),
     ("vit", {"depth": 2, "class_token": True, "position": "rotary"}, False),
     ("vit", {"depth": 1, "position": "sincos", "mlp_ratio": 2.0, "head_width": 16}, True),
+    ("vit", {"depth": 2, "class_token": True, "position": "relative"}, False),
+    ("vit", {"depth": 2, "position": "relative"}, True),
+    ("vit", {"depth": 1, "position": "axial"}, False),
+    ("mixer", {"depth": 1, "position": "fourier"}, False),
     ("mixer", {"depth": 2, "token_ratio": 0.5}, False),
     ("mixer", {"depth": 2, "token_ratio": 2.0, "channel_ratio": 2.0, "position": "learned"}, True),
 ]

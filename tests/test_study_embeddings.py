@@ -10,7 +10,7 @@ from genvision.analysis import embeddings
 from genvision.analysis.embeddings import described, similarity
 from genvision.analysis.perform import judged
 from genvision.analysis.runs import Runs
-from genvision.layers.embedding import PositionEmbedding
+from genvision.layers.positions import make_positions
 
 
 def contrast_of(table):
@@ -24,9 +24,9 @@ def test_similarity_of_four_known_embeddings():
 
 
 def test_sinusoids_know_their_neighbours_and_noise_does_not():
-    assert contrast_of(PositionEmbedding("sincos", (7, 7), 64).table) > 0.5
+    assert contrast_of(make_positions("sincos", (7, 7), 64).table) > 0.5
     torch.manual_seed(0)
-    assert contrast_of(PositionEmbedding("learned", (7, 7), 64).table.detach()) == pytest.approx(0, abs=0.05)
+    assert contrast_of(make_positions("learned", (7, 7), 64).table.detach()) == pytest.approx(0, abs=0.05)
 
 
 def test_the_map_and_the_distances():

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
+from cells import make_cell
 from test_training_toy import ToyFamily, toy_config
 from torch import nn
 
+from genvision.config.trunks import Position
 from genvision.errors import ConfigError
+from genvision.spec import ImageSpec
 from genvision.training import precision
 from genvision.training.optimizer import learning_rate, make_optimizer
 from genvision.training.precision import resolve_precision
@@ -51,6 +56,18 @@ def test_decay_reaches_matrices_and_kernels_only():
     }
     assert sum(len(group["params"]) for group in optimizer.param_groups) == 8
     assert all(group["fused"] and group["betas"] == (0.9, 0.99) for group in optimizer.param_groups)
+
+
+@pytest.mark.parametrize("kind", get_args(Position))
+def test_no_kind_of_position_decays(kind):
+    """But for the linear map of Fourier features, which is one like any other."""
+    family = make_cell("diffusion", ("vit",), ImageSpec(1, 8, 8), trunk={"position": kind})
+    decaying = {id(p) for p in make_optimizer(family, toy_config().train).param_groups[0]["params"]}
+    numbered = {name: p for name, p in family.named_parameters() if ".position." in name or "relative" in name}
+    assert [name for name, p in numbered.items() if id(p) in decaying] == (
+        ["denoiser.trunk.position.out.weight"] if kind == "fourier" else []
+    )
+    assert bool(numbered) == (kind in ("learned", "axial", "fourier", "relative"))
 
 
 def test_one_step_is_adamw_by_its_formula():

@@ -78,20 +78,39 @@ def block(tokens: int, width: int, hidden: int, mixing: Cost) -> Cost:
     return steering + around + mixing + mlp + keeps(tokens * width)
 
 
+def positions(grid: Grid, o: Options) -> Cost:
+    """What is added to tokens, or what turns them (a table of `relative` belongs to its attention)."""
+    tokens, width = grid[0] * grid[1], o["width"]
+    if o["position"] == "fourier":
+        return Cost(width, tokens * width) + dense(tokens, width, width, kept=0)  # the same for all images
+    vectors = {"learned": tokens, "axial": grid[0] + grid[1]}
+    return Cost(vectors.get(o["position"], 0) * width)
+
+
 def token_trunk(grid: Grid, o: Options, mixing: Cost, hidden: int, prefix: int, causal: bool) -> Cost:
     """Positions, blocks, and a norm over the tokens of the grid."""
     tokens, width = grid[0] * grid[1], o["width"]
-    vectors = (tokens if o["position"] == "learned" else 0) + prefix + causal
     norm = Cost(2 * width, 0, (tokens + prefix) * width + 2 * tokens)
     rotated = 2 * (tokens + prefix) * width * o["depth"] if o["position"] == "rotary" else 0
     blocks = o["depth"] * block(tokens + prefix, width, hidden, mixing)
-    return Cost(vectors * width) + blocks + norm + keeps(width + rotated)  # the condition is kept once
+    vectors = Cost((prefix + causal) * width)
+    return positions(grid, o) + vectors + blocks + norm + keeps(width + rotated)  # the condition is kept once
+
+
+def relative(grid: Grid, width: int, heads: int, prefix: int) -> Cost:
+    """A number for each offset and head. A mask that learns has no fused kernel on a CPU: beside what that would keep
+    are scaled queries and keys, and the weight of every pair in place of a sum a query."""
+    tokens = grid[0] * grid[1] + prefix
+    kept = 2 * tokens * width + heads * (tokens**2 - tokens)
+    return Cost((2 * grid[0] - 1) * (2 * grid[1] - 1) * heads, 0, kept)
 
 
 def vit(grid: Grid, o: Options, causal: bool) -> Cost:
     """Full attention."""
     prefix, width = int(o["class_token"]), o["width"]
-    mixing = attention(grid[0] * grid[1] + prefix, width, width // o["head_width"])
+    mixing = attention(grid[0] * grid[1] + prefix, width, heads := width // o["head_width"])
+    if o["position"] == "relative":
+        mixing += relative(grid, width, heads, prefix)
     return token_trunk(grid, o, mixing, round(o["mlp_ratio"] * width), prefix, causal)
 
 

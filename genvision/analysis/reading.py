@@ -12,7 +12,7 @@ from genvision.analysis.classifiers import CLASSIFIERS, DEPTH, PATCH
 from genvision.config.trunks import TRUNK_CONFIGS
 from genvision.layers.attention import Attention
 from genvision.layers.block import Block
-from genvision.layers.embedding import PositionEmbedding
+from genvision.layers.positions import Learned
 from genvision.layers.resample import PatchStem
 from genvision.layers.token_mlp import TokenMLP
 from genvision.spec import ImageSpec
@@ -34,7 +34,7 @@ class Reader(nn.Module):
         width, grid = options["width"], (spec.height // PATCH, spec.width // PATCH)
         self.head, tokens = head, prod(grid)
         self.class_token = nn.Parameter(0.02 * torch.randn(width)) if head in (TOKEN, MLP) else None
-        self.stem, self.position = PatchStem(spec.channels, width, PATCH), PositionEmbedding("learned", grid, width)
+        self.stem, self.position = PatchStem(spec.channels, width, PATCH), Learned(grid, width)
         places = tokens + (self.class_token is not None)
 
         def block() -> Block:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Position = Literal["none", "learned", "sincos", "rotary"]
+# all but the last two are added to tokens; a mixer has no queries and keys to turn or weigh
+Position = Literal["none", "learned", "axial", "sincos", "sincos1d", "fourier", "rotary", "relative"]
 Attention = Literal["full", "window", "linformer", "performer"]
 
 

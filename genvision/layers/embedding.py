@@ -1,36 +1,9 @@
-"""Embeddings: where a token is, which class it belongs to, how noisy its image is."""
+"""What an image is said to be: which class it belongs to, how noisy it is."""
 
 from __future__ import annotations
 
-import torch
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps, get_2d_sincos_pos_embed
-from einops import rearrange
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
-
-from genvision.errors import ConfigError
-
-
-class PositionEmbedding(nn.Module):
-    """Adds a position to tokens (B,H,W,D). kind: "learned", "sincos" (fixed), or anything else for none here."""
-
-    def __init__(self, kind: str, grid: tuple[int, int], width: int) -> None:
-        super().__init__()
-        if kind == "learned":
-            self.table = nn.Parameter(0.02 * torch.randn(*grid, width))
-        elif kind == "sincos":
-            if width % 4:
-                raise ConfigError(f"trunk.width={width} must be a multiple of 4 for trunk.position=sincos")
-            table = get_2d_sincos_pos_embed(width, grid, output_type="pt").float()
-            self.register_buffer("table", rearrange(table, "(h w) d -> h w d", h=grid[0]), persistent=False)
-        else:
-            self.table = None
-
-    def forward(self, h: Tensor) -> Tensor:
-        return h if self.table is None else h + self.table.to(h.dtype)
-
-    def tokens(self) -> Tensor | None:
-        """What is added to each token (h*w,D) in raster order; None for nothing."""
-        return None if self.table is None else rearrange(self.table, "h w d -> (h w) d")
 
 
 class Conditioner(nn.Module):

@@ -31,8 +31,8 @@ class MixerTrunk(TokenTrunk):
         position: str,
         dropout: float,
     ) -> None:
-        if position == "rotary":
-            raise ConfigError("trunk.position=rotary rotates queries and keys, which a mixer lacks; use learned")
+        if position in ("rotary", "relative"):
+            raise ConfigError(f"trunk.position={position} is about queries and keys, which a mixer lacks; use learned")
         tokens = grid[0] * grid[1]
         with torch.device("meta"):
             floor = count_parameters(TokenMLP(tokens, token_ratio, causal=causal))

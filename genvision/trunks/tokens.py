@@ -11,7 +11,7 @@ from einops import pack, rearrange
 from torch import Tensor, nn
 
 from genvision.layers.block import Block, BlockCache
-from genvision.layers.embedding import PositionEmbedding
+from genvision.layers.positions import make_positions
 from genvision.trunks.trunk import Trunk
 
 
@@ -51,7 +51,7 @@ class TokenTrunk(Trunk):
     ) -> None:
         super().__init__()
         self.width, self.grid = width, grid
-        self.position = PositionEmbedding(position, grid, width)
+        self.position = make_positions(position, grid, width)
         self.start_token = nn.Parameter(0.02 * torch.randn(width)) if causal else None
         self.class_token = nn.Parameter(0.02 * torch.randn(width)) if class_token else None
         self.blocks = nn.ModuleList(blocks)

@@ -9,6 +9,7 @@ from genvision.layers.attention import Attention
 from genvision.layers.block import Block
 from genvision.layers.linformer import LinformerAttention
 from genvision.layers.performer import PerformerAttention
+from genvision.layers.relative_attention import RelativeAttention
 from genvision.layers.window_attention import WindowAttention
 from genvision.trunks.tokens import TokenTrunk
 
@@ -47,6 +48,10 @@ class ViTTrunk(TokenTrunk):
         if causal and not kind.can_be_causal:
             able = ", ".join(name for name, other in ATTENTION.items() if other.can_be_causal)
             raise ConfigError(f"trunk.attention={attention} cannot be causal; kinds that can: {able}")
+        if position == "relative":
+            if attention != "full":
+                raise ConfigError(f"trunk.position=relative: attention={attention} has no table of pairs; use rotary")
+            kind = RelativeAttention
         if prefix and attention == "window":
             raise ConfigError(
                 "trunk.class_token=true: windows hold tokens of the grid alone; take another trunk.attention"
@@ -54,7 +59,7 @@ class ViTTrunk(TokenTrunk):
 
         def own(layer: int) -> dict[str, Any]:
             return {
-                "full": {},
+                "full": {"grid": grid} if position == "relative" else {},
                 "window": {"grid": grid, "window": window_size, "shifted": layer % 2 == 1},
                 "linformer": {"tokens": prefix + grid[0] * grid[1], "rank": linformer_rank},
                 "performer": {"features": performer_features},
