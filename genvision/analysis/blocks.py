@@ -14,7 +14,8 @@ from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
 from genvision.analysis.sweep import words
 from genvision.analysis.variants import LEFT_OUT, VARIANTS, prepare
 
-POSITIONS = {"vit": ("none", "learned", "sincos", "rotary"), "mixer": ("none", "learned", "sincos")}
+ADDED = ("none", "learned", "axial", "sincos", "sincos1d", "fourier")
+POSITIONS = {"vit": (*ADDED, "rotary", "relative"), "mixer": ADDED}
 FEWEST = 3
 
 
