@@ -154,7 +154,7 @@ STUDY = Study(
     ),
     presets={
         "smoke": {"data": "fashion_mnist_mini", "images": 16, "reference": 64, "steps": 2},
-        "cpu": {"data": "fashion_mnist_mini", "images": 2000, "reference": 2000, "steps": 4},
+        "cpu": {"data": "fashion_mnist_mini", "images": 1000, "reference": 2000, "steps": 4},
         "gpu": {"data": "fashion_mnist", "images": 10000, "reference": 10000, "steps": 4},
     },
     measure=measure,

@@ -32,12 +32,12 @@ TRAINED: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
     "cpu": (
         ("size=small", "ema.decay=0.99"),
         {
-            "vae": ("train.images=16000", "train.batch_size=64"),
+            "vae": ("train.images=8000", "train.batch_size=64"),
             "autoregressive": (
                 *("train.images=1600", "train.batch_size=16", "ema.decay=0.97"),
                 "family.likelihood=logistic_mixture",
             ),
-            "diffusion": ("train.images=12000", "train.batch_size=64", "sample.steps=25"),
+            "diffusion": ("train.images=8000", "train.batch_size=64", "sample.steps=25"),
         },
     ),
     "gpu": (
