@@ -2,6 +2,7 @@
 
 python sharded.py cells FOLDER NAME...     tiny cells trained in both ways: prints what each process held and reached
 python sharded.py run FOLDER PICTURES      `genvision train train.shard=true` by two processes, gone on with by one
+python sharded.py bad FOLDER               a step that is passed over
 python sharded.py full FOLDER              a disk that is full after the first file of a checkpoint
 """
 
@@ -112,6 +113,23 @@ def run(root: Path, pictures: str) -> list:
     return [two, world(1, lambda: command(*words, "--resume", "auto"))]
 
 
+def bad(root: Path) -> list:
+    """What is reached in bf16 with a step whose loss is not a number on one process, unshared and shared."""
+
+    def reached(shard: bool) -> dict:
+        config = toy_config(steps=4, max_bad_steps=1, precision="bf16", compile=False, shard=shard)
+        accelerator = make_accelerator(config)
+        torch.manual_seed(0)
+        state = make_state(ToyFamily(dropout=0.0, poison=2), config, accelerator)
+        for _ in train(state, ToyBatches(), config, accelerator):
+            pass
+        found = module_tensors(state.family)
+        found.pop("mask")  # holds an infinity
+        return {"weights": flat(found), "skipped": state.skipped_steps}
+
+    return [world(2, lambda: reached(False)), world(2, lambda: reached(True))]
+
+
 def full(root: Path) -> list:
     """What each process was told, and what is left."""
 
@@ -142,5 +160,5 @@ def full(root: Path) -> list:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     kind, place, *rest = sys.argv[1:]
-    told = {"cells": cells, "run": run, "full": full}[kind](Path(place), *rest)
+    told = {"cells": cells, "run": run, "bad": bad, "full": full}[kind](Path(place), *rest)
     print(json.dumps(told))

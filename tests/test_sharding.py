@@ -69,6 +69,13 @@ def test_a_run_of_two_that_share_is_gone_on_with_by_one(tmp_path, pictures):
     assert read_record(run.result)["processes"] == 1 and run.state() == "finished"
 
 
+def test_a_bad_step_is_passed_over_by_all_that_share(tmp_path):
+    plain, shared = sharded("bad", tmp_path)
+    assert [one["skipped"] for one in (*plain, *shared)] == [1] * 4
+    assert shared[0]["weights"] == shared[1]["weights"]
+    assert distance(shared[0]["weights"], plain[0]["weights"]) < 1e-3  # bf16
+
+
 def test_a_full_disk_is_said_by_all_that_share(tmp_path):
     assert sharded("full", tmp_path) == [["no room", "no room"], ["step-000000001"]]
 
