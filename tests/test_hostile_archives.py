@@ -45,6 +45,7 @@ def little_memory():
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setattr(archive, "MAX_BYTES", LIMIT)
+    monkeypatch.setattr(archive, "MAX_OTHERS", 100)
 
 
 def file(name: str, content: bytes, **changes) -> tuple[tarfile.TarInfo, bytes]:
@@ -96,7 +97,11 @@ TARS = {  # what is added, and what becomes of it: so many more examples, or a r
     "label": ([file("bad.png", png(9)), file("bad.cls", b"1" * (LIMIT + 1))], "bad.cls holds more than"),
     "nested": ([*example("bad", png(9)), file("bad.json.gz", gzip.compress(b"0" * (100 * LIMIT)))], 1),
     "twice": (example("002", png(9)), "Duplicate field"),
-    "many": ([file(f".hidden{k}.png", b"") for k in range(1000)], 0),
+    "crowd of folders": (link(tarfile.DIRTYPE) * 400, "701 entries are neither image nor label, and 6 are; pack"),
+    "crowd of links": (link(tarfile.SYMTYPE, "x") * 400, "701 entries are neither"),
+    "crowd of captions": ([file(f"{k}.txt", b"a cat") for k in range(800)], "701 entries are neither"),
+    "crowd of hidden": ([file(f".{k}.png", b"") for k in range(800)], "701 entries are neither"),
+    "many": ([file(f".hidden{k}.png", b"") for k in range(600)], 0),
 }
 
 
@@ -118,6 +123,47 @@ def test_a_tar_gives_images_or_is_refused_and_reaches_nothing(tmp_path, monkeypa
                 list(Source(config_of(path), "train").read(0))
             assert "\n" not in str(caught.value)
     assert tree(tmp_path) == before and not Path("/tmp/outside.png").exists()
+
+
+class Endless(io.RawIOBase):
+    """A tar of folders that has no end, and how many of them were taken from it."""
+
+    HEADER, taken = tarfile.TarInfo("a/").tobuf(), 0
+
+    def read(self, size: int = -1) -> bytes:
+        self.taken += size // len(self.HEADER)
+        return self.HEADER * (size // len(self.HEADER))
+
+
+def test_a_million_entries_that_are_nothing_are_not_read_to_their_end(monkeypatch):
+    monkeypatch.undo()
+    source = Endless()
+    with pytest.raises(ValueError, match="^10,001 entries are neither image nor label, and 0 are; pack it anew$"):
+        list(archive.bounded(source))
+    assert 10_001 <= source.taken < 10_100
+
+
+def test_a_shard_of_many_images_is_no_crowd(monkeypatch):
+    """A hundred companions of each image, at any length of the archive."""
+    monkeypatch.setattr(archive, "MAX_OTHERS", 0)
+    one = b"".join(header.tobuf() + content.ljust(512, b"\0") for header, content in [file("a.png", b"x" * 512)])
+    companions = tarfile.TarInfo("a.txt").tobuf() * 100
+    assert len(list(archive.bounded(io.BytesIO((one + companions) * 20 + bytes(1024))))) == 20
+    with pytest.raises(ValueError, match="101 entries"):
+        list(archive.bounded(io.BytesIO(one + companions + companions)))
+
+
+def test_an_npz_of_thousands_of_arrays_is_refused_before_they_are_listed(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "MAX_DIRECTORY", 4000)
+    for count in (50, 100):
+        with zipfile.ZipFile(tmp_path / f"{count}.npz", "w") as out:
+            for k in range(count):
+                out.writestr(f"{k}.npy", b"")
+    with pytest.raises(DataError, match=r'no array "images"'):
+        read_images(tmp_path / "50.npz")
+    monkeypatch.setattr(zipfile.ZipFile, "_RealGetContents", lambda self: pytest.fail("the list was read"))
+    with pytest.raises(DataError, match="100.npz: lists thousands of arrays; not a set of images"):
+        read_images(tmp_path / "100.npz")
 
 
 def test_no_member_but_images_and_labels_is_even_read(tmp_path):

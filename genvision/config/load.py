@@ -15,6 +15,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from genvision.config.addresses import refuse_secrets
 from genvision.config.applies import check_applies
 from genvision.config.document import Entry, Layer, fault, read_file, read_overrides
 from genvision.config.groups import (
@@ -123,6 +124,8 @@ def _user_layers(path: str | Path | None, overrides: Sequence[str]) -> list[Laye
     """What the user said, lowest first: the recipe, the file, the command line."""
     cli = with_group_names(read_overrides(overrides, raw_keys=("recipe", *GROUPS)))
     file = None if path is None else with_group_names(read_file(Path(path), _shown(Path(path))))
+    for layer in (file or {}, cli):
+        refuse_secrets(layer)  # before any other message could show one
     recipe = chosen_recipe(file, cli)
     return [{} if recipe is None else group_layer("recipe", recipe), file or {}, cli]
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
+from genvision.config.addresses import masked
 from genvision.config.schema import DataConfig
 from genvision.data.archive import guarded
 from genvision.data.decode import UnusableImageError, decode
@@ -186,4 +187,4 @@ def _first(features: Any, kinds: dict[str, str], kind: str, names: tuple[str, ..
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:150] or type(error).__name__
+    return masked(" ".join(str(error).split()))[:150] or type(error).__name__

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genvision.data.archive import is_bomb
+from genvision.data.archive import is_bomb, is_crowded
 from genvision.errors import DataError
 
 LOSSY_OR_OTHER = {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -78,6 +78,8 @@ def _read_png(path: Path) -> Tensor:
 
 def _read_npz(path: Path) -> Tensor:
     try:
+        if is_crowded(path):
+            raise DataError(f"{path}: lists thousands of arrays; not a set of images")
         with zipfile.ZipFile(path) as members, np.load(path, allow_pickle=False) as archive:
             if any(map(is_bomb, members.infolist())):
                 raise DataError(f"{path}: claims a size a hundred times its own; not a set of images")
