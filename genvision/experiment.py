@@ -234,7 +234,7 @@ class Experiment:
             run=self.folder.name,
             status=status,
             reason=reason,
-            left_out=self.train_set.left_out,
+            left_out=tuple(dict.fromkeys((*self.train_set.left_out, *self.batches.left_out))),
             dataset_sha256=self.train_set.fingerprint,
             device=device_name(self.accelerator),
             processes=self.accelerator.num_processes,

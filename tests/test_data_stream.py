@@ -30,6 +30,7 @@ from genvision.data.decode import decode
 from genvision.data.lanes import Lane
 from genvision.data.source import Source, expanded
 from genvision.errors import ConfigError, DataError
+from genvision.evaluation.record import read_record
 from genvision.spec import Draw
 
 SIZES = [6] * 5  # the last shard is the test's
@@ -292,6 +293,29 @@ def test_damaged_images_may_give_their_places_to_others(tmp_path, caplog):
     ]
     with pytest.raises(DataError, match="shard 1, example 2: "):
         Source(replace(config_of(tmp_path), max_bad_fraction=0.1), "train").resident()
+
+
+def test_a_record_names_what_the_stream_has_left_out(tmp_path, monkeypatch):
+    """Images that only training has met, before and after a stop."""
+    write_tars(tmp_path / "data", [6] * 4, broken)
+    words = (f"data=stream:{tmp_path / 'data'}", "data.classes=3", *TINY, "data.validation_fraction=0", "family=vae")
+    words += ("backbone=vit", "data.lanes=2", "data.shuffle_buffer=8", "data.resident_images=6", "run.name=run")
+    words += ("data.max_bad_fraction=0.5", f"run.dir={tmp_path}")
+    with monkeypatch.context() as patch:
+        signalled_before(patch, StreamBatches, "at", 15, call=5)
+        assert genvision("train", *words).code == 143
+    run = RunFolder(tmp_path / "run")
+    files = list((run.path / "stream").glob("*.left_out.txt"))
+    assert files
+    with files[0].open("a") as file:
+        file.write('"a process that was ki')
+    assert genvision("train", "--resume", run.path).code == 0
+    record = read_record(run.result)
+    assert sorted(re.sub(".*: shard", "shard", fault)[:18] for fault in record["left_out"]) == [
+        "shard 1, example 2",
+        "shard 1, example 3",
+    ]
+    assert "2 files could not be used and were left out" in record["note"]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ class Batches:
 
     flip, crop_padding  see `Augment`
     device              where the images live and the batches appear
+    left_out            what could not be used of the images
     Raises ConfigError for a padding that an image cannot reflect.
     """
 
@@ -38,6 +39,7 @@ class Batches:
         self.images = image_set.images.to(device)
         self.labels = None if image_set.labels is None else image_set.labels.to(device)
         self.batch_size, self.seed, self._files = batch_size, seed, image_set.files
+        self.left_out = image_set.left_out
         self._orders: dict[int, np.ndarray] = {}
 
     def indices(self, draw: Draw) -> Tensor:

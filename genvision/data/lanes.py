@@ -20,6 +20,8 @@ from genvision.data.source import Example, Source
 from genvision.errors import DataError
 from genvision.probability.randomness import Stream, generator
 
+LEFT_OUT = ".left_out.txt"
+
 
 class Block(NamedTuple):
     """images (B,C,H,W) uint8, labels (B,) int64 or None, and where each stands, for messages."""
@@ -34,7 +36,8 @@ class Lane:
 
     In each epoch the shards of the source stand in a new order, of which this lane takes every `lanes`-th. Where there
     are fewer shards than lanes, each is read in stripes.
-    notes  a file for what shard begins where; None: an entry reads from the beginning
+    notes  a file for what shard begins where; None: an entry reads from the beginning. Another beside it, of the ending
+           LEFT_OUT, gets what could not be used
     """
 
     def __init__(self, source: Source, number: int, lanes: int, seed: int, notes: Path | None) -> None:
@@ -80,9 +83,24 @@ class Lane:
 
     def _note(self, epoch: int, unit: int, position: int) -> None:
         if self.notes:
-            self.notes.parent.mkdir(parents=True, exist_ok=True)
-            with self.notes.open("a") as file:
-                file.write(json.dumps([self.identity, epoch, unit, position]) + "\n")
+            add_line(self.notes, [self.identity, epoch, unit, position])
+
+    def leave_out(self, fault: str) -> None:
+        """Keep what could not be used, and why, for the record of the run."""
+        if self.notes:
+            add_line(self.notes.with_suffix(LEFT_OUT), fault)
+
+
+def add_line(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(value) + "\n")
+
+
+def left_out(notes: Path) -> tuple[str, ...]:
+    """What any process has left out of any lane so far, each once, by the notes in this folder."""
+    lines = (line for file in sorted(notes.glob(f"*{LEFT_OUT}")) for line in file.read_text().splitlines())
+    return tuple(dict.fromkeys(json.loads(line) for line in lines if line.endswith('"')))  # unless one was cut off
 
 
 class Blocks:
@@ -119,6 +137,8 @@ class Blocks:
         order = generator(self.lane.seed, Stream.ORDER, step=number, slot=1 + self.lane.number).permutation(self.size)
         decoded, faults = self.lane.source.usable(found)
         good = sorted(decoded)
+        for fault in faults:
+            self.lane.leave_out(fault)
         if faults:  # another of the block, the same in every process, takes the place: positions stay what they are
             order = [k if k in decoded else good[k % len(good)] for k in order.tolist()]
         images = np.stack([decoded[k] for k in order])

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from genvision.data.augment import Augment
-from genvision.data.lanes import Block, Blocks, Lane
+from genvision.data.lanes import Block, Blocks, Lane, left_out
 from genvision.data.source import Source
 from genvision.errors import ConfigError
 from genvision.spec import Batch, Draw
@@ -62,6 +62,11 @@ class StreamBatches:
         batch = self.augment(torch.from_numpy(images).to(self.device), draw)
         labels = [block.labels[row] for block, row in rows if block.labels is not None]
         return Batch(batch, torch.tensor(labels, device=self.device) if self.source.config.labels else None)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Images that could not be used so far, of all processes and attempts, where there are notes."""
+        return left_out(self.notes) if self.notes else ()
 
     def named(self, draw: Draw) -> list[str]:
         """Where the images of `draw.slots` stand, for a message."""
