@@ -98,9 +98,9 @@ def add_line(path: Path, value: object) -> None:
 
 
 def left_out(notes: Path) -> tuple[str, ...]:
-    """What any process has left out of any lane so far, each once, by the notes in this folder."""
+    """What any process has left out of any lane so far, each time, by the notes in this folder."""
     lines = (line for file in sorted(notes.glob(f"*{LEFT_OUT}")) for line in file.read_text().splitlines())
-    return tuple(dict.fromkeys(json.loads(line) for line in lines if line.endswith('"')))  # unless one was cut off
+    return tuple(json.loads(line) for line in lines if line.endswith('"'))  # a process that is killed cuts one off
 
 
 class Blocks:

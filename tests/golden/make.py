@@ -20,7 +20,7 @@ from runs import TINY, genvision, write_pictures  # noqa: E402
 
 from genvision.training.folders import FORMAT  # noqa: E402
 
-SMALL = ("trunk.width=16", "trunk.depth=1", "train.keep_checkpoints=2", "log.every_steps=1")
+SMALL = ("trunk.width=16", "trunk.depth=1", "train.keep_checkpoints=2", "log.every_steps=1", "train.learning_rate=0.02")
 RUNS = {
     "vae": ("backbone=mixer", "family.top_channels=0"),
     "autoregressive": ("backbone=convnet",),
