@@ -48,15 +48,15 @@ The articles: {articles}.
   a lower dimension.
 - S0 compares the memory of a convolution's weights with that of attention's activations, and leaves out the term L N of
   attention, which is the larger one below L = (2 + r) N; the study `cost` counts all of it.
-- S3 says that position may not matter to a Mixer; its token weights are numbered by position, and the study
-  `equivariance` shows that it notices.
+- S3 says that position may not matter to a Mixer; its token weights are numbered by position. The study `equivariance`
+  shows that it notices, and `shuffled` what that costs.
 - S0 asserts its relations between iterations, epsilon and delta without evidence.
 
 ## Read with care
 
 Presets for two cores train small networks for a minute or less: they compare how fast backbones begin to learn, not
-where they end. Intervals over three seeds are wide, and say so. Seconds of `epsilon` and `traversal` were taken beside
-other work on the same machine; images and multiply-adds do not depend on it, and `speed` was measured alone.
+where they end. Intervals over three seeds are wide, and say so. All of them were made by the command above on two
+cores, in 71 minutes; seconds compare roughly, for light tests ran beside some of it, though not beside `speed`.
 `blocks`, `delta`, `epsilon`, `fractions`, `generalise` and `hybrids` train every backbone at one learning rate, 0.001;
 `tuning` shows by how much each would do better at another in so few steps. `transfer` takes 0.005 for that reason: at
 0.001, where a ViT is far from its end, pretraining did more for the ConvNet than for the ViT.
