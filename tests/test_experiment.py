@@ -390,7 +390,7 @@ def test_whatever_else_is_set_otherwise_is_another_run(family):
     config = load_config(None, [f"family={family}", "backbone=vit", "data=mnist", *TINY])
     free = re.compile(
         r"(run|log|sample|score)\..*|data\.(path|root|download|max_bad_fraction)|train\.(steps|images|minutes|"
-        r"init_from|compile|gradient_checkpointing|max_bad_steps|save_every_steps|keep_checkpoints|validate_every_steps|validation_images)"
+        r"init_from|compile|shard|gradient_checkpointing|max_bad_steps|save_every_steps|keep_checkpoints|validate_every_steps|validation_images)"
     )
     found = {
         key for key, _ in leaves(config) if resume_hash(set_otherwise(config, key.split("."))) == resume_hash(config)
