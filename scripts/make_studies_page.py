@@ -56,7 +56,7 @@ The articles: {articles}.
 
 Presets for two cores train small networks for a minute or less: they compare how fast backbones begin to learn, not
 where they end. Intervals over three seeds are wide, and say so. All of them were made by the command above on two
-cores, in 71 minutes; seconds compare roughly, for light tests ran beside some of it, though not beside `speed`.
+cores, in 71 minutes beside light tests, so that seconds compare roughly; `speed` was then measured again, alone.
 `blocks`, `delta`, `epsilon`, `fractions`, `generalise` and `hybrids` train every backbone at one learning rate, 0.001;
 `tuning` shows by how much each would do better at another in so few steps. `transfer` takes 0.005 for that reason: at
 0.001, where a ViT is far from its end, pretraining did more for the ConvNet than for the ViT.
