@@ -58,7 +58,7 @@ class Activations(NamedTuple):
 
 def count_activations(config: Config, spec: ImageSpec, precision: Precision) -> Activations:
     """The activation memory of a resolved configuration on images of this geometry; nothing is allocated."""
-    draws = [Draw(0, 0, torch.arange(n)) for n in (1, 2)]  # real: noise is drawn by NumPy
+    draws = [Draw(0, 0, torch.arange(n)) for n in (1, 2)]  # real: the noise of a Draw is computed from its numbers
     largest: list[int] = []
 
     def run_twice(block: nn.Module, *inputs: Any) -> Any:

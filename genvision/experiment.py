@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from datetime import timedelta
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -59,7 +60,7 @@ def run(config: Config, *, resume: str | None = None, command: str = "") -> RunF
             stack.enter_context(run_folder.held(experiment.folder))
         try:
             with Signals().caught() as signals:
-                experiment.train(signals)
+                experiment.train(signals, peers)
                 experiment.finish()
         except BaseException as error:
             explained = peers.explained(error)
@@ -118,7 +119,7 @@ class Experiment:
         """The averaged weights: what is validated, drawn, exported and scored."""
         return self.state.ema.module
 
-    def train(self, signals: Signals) -> None:
+    def train(self, signals: Signals, peers: Peers) -> None:
         """Train to the end of the budget, and watch. A signal ends it between two steps, with a checkpoint."""
         self.accelerator.print(header(self.accelerator))
         verb = "resuming" if self.state.step else "starting"
@@ -126,7 +127,8 @@ class Experiment:
         with self._metrics_log() as log, Progress(self.state.total_steps, self.state.step, enabled=self.main) as bar:
             try:
                 with signals.deferred():
-                    for report in train(self.state, self.batches, self.config, self.accelerator):
+                    steps = train(self.state, self.batches, self.config, self.accelerator)
+                    for report in peers.watched(steps, timedelta(minutes=0.8 * self.config.run.timeout_minutes)):
                         bar.update(report, self.state.total_steps)
                         self._freeze_budget()
                         ends = anywhere(signals.received is not None, self.accelerator)
@@ -135,7 +137,8 @@ class Experiment:
                         if ends:
                             raise SignalError(signals.received or "a signal to another process")
             except SignalError:
-                self._save()
+                with signals.deferred():  # Slurm sends a second one
+                    self._save()
                 raise
 
     def _watch(self, report: StepReport, log: MetricsLog | None, ends: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from genvision.errors import RunError
 from genvision.evaluation.record import FILE_NAME, Record, read_record
 from genvision.experiment import run as train
 from genvision.run_folder import RunFolder
+from genvision.training.budget import frozen
 
 CIRCUMSTANCES = ("device", "processes", "threads", "precision")
 
@@ -38,11 +40,16 @@ def reproduce(row: Path, out: Path) -> str:
 def _configuration(row: Path, record: Record, where: list[str]) -> Config:
     if RunFolder(row).config.is_file():
         return RunFolder(row).read_config(where)
-    words = shlex.split(record["command"] or "")[2:]
-    if not words:
-        raise RunError(f"{row} holds neither a config.yaml nor the command of its run; there is nothing to go by")
-    path = words[words.index("--config") + 1] if "--config" in words else None
-    return load_config(path, [word for word in words if "=" in word and not word.startswith("--")] + where)
+    command = argparse.ArgumentParser(add_help=False)
+    command.add_argument("keys", nargs="*")
+    command.add_argument("--config")
+    command.add_argument("--resume")
+    command.add_argument("--debug", action="store_true")
+    words, _ = command.parse_known_intermixed_args(shlex.split(record["command"] or "")[2:])
+    if words.resume not in (None, "auto") or not record["command"]:
+        raise RunError(f"{row} holds neither a config.yaml nor the whole command of its run; there is nothing to go by")
+    config = load_config(words.config, words.keys + where)
+    return config if config.train.minutes is None else frozen(config, record["steps"])
 
 
 def _values(record: Record) -> dict[str, dict[str, Any]]:

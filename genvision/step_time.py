@@ -9,6 +9,7 @@ import torch
 
 from genvision.build import build
 from genvision.config.schema import Config
+from genvision.probability.units import pixel_dtype
 from genvision.spec import Batch, Draw, ImageSpec
 from genvision.training.launch import make_accelerator
 from genvision.training.optimizer import make_optimizer
@@ -22,7 +23,7 @@ def step_seconds(config: Config, spec: ImageSpec, *, batch_size: int = 32) -> fl
     device = accelerator.device
     family = build(config, spec).to(device).train()
     optimizer = make_optimizer(family, config.train)
-    images = torch.randint(0, spec.levels, (batch_size, *spec.shape), dtype=torch.uint8, device=device)
+    images = torch.randint(0, spec.levels, (batch_size, *spec.shape), dtype=pixel_dtype(spec.levels), device=device)
     labels = torch.arange(batch_size, device=device) % spec.classes if spec.classes else None
     slots = torch.arange(batch_size, device=device)
 

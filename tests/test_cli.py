@@ -249,8 +249,8 @@ def test_sample_takes_the_options_of_an_autoregressive_sampler_and_tells_the_log
         ("diffusion", ["--scheduler", "ddim"], 2, "sample.scheduler=ddim cannot serve family.path=flow"),
         ("diffusion", ["--steps", "1001"], 2, "sample.steps=1001 must be a number from 1 to 1000"),
         ("vae", ["--labels", "zero"], 2, "--labels zero: write whole numbers separated by commas"),
-        ("vae", ["--labels", "0,2"], 2, "labels must be 4 numbers from 0 to 1"),
-        ("vae", ["--labels", "-1"], 2, "labels must be 4 numbers from 0 to 1"),
+        ("vae", ["--labels", "0,2"], 2, "label 2: must be from 0 to 1"),
+        ("vae", ["--labels", "-1"], 2, "label -1: must be from 0 to 1"),
     ],
 )
 def test_sample_refuses_what_the_run_cannot_do(trained, tmp_path, family, words, code, message):

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
 import threading
+import time
 
+import psutil
 import pytest
 from runs import TINY, fresh_launch, genvision, pictures  # noqa: F401
 
 from genvision import comparison
-from genvision.config import CONFIG_DIR
+from genvision.config import CONFIG_DIR, load_config
 from genvision.config.grid import cells, read_grid
 from genvision.evaluation.numbers import MISSING
 from genvision.evaluation.record import FILE_NAME, read_record
 from genvision.evaluation.tuning import tuning_table
+from genvision.run_folder import RunFolder
 
 GRID = """
 shared: [size=tiny]
@@ -41,10 +48,17 @@ def test_a_grid_is_every_combination_once(tmp_path):
         "vae-convnet-data0.25-lr0.004-seed0",
     ]
     assert found[-1].words == [
-        *("size=tiny", "family=diffusion", "backbone=mixer", "train.steps=5", "data.fraction=1", "train.seed=4"),
+        *("size=tiny", "family=diffusion", "backbone=mixer", "train.steps=5", "data.fraction=1.0", "train.seed=4"),
         *("train.learning_rate=0.004", "log.every_steps=7", f"run.dir={tmp_path / 'runs'}"),
         "run.name=diffusion-mixer-data1-lr0.004-seed4",
     ]
+
+
+def test_numbers_of_a_grid_are_passed_on_as_they_are(tmp_path):
+    text = "families: {vae: []}\nbackbones: [vit]\nfractions: [0.3333333333]\nlearning_rates: [1.23456789e-4]\n"
+    (found,) = cells(read_grid(str(write_grid(tmp_path, text))), tmp_path)
+    train = load_config(None, found.words)
+    assert (train.data.fraction, train.train.learning_rate) == (0.3333333333, 1.23456789e-4)
 
 
 def test_an_axis_of_one_value_names_no_run(tmp_path):
@@ -107,12 +121,17 @@ def test_a_comparison_trains_its_cells_and_keeps_those_that_fail(compared):
     assert (runs / "leaderboard" / "tuning.md").read_text() in said.out
 
 
-def test_a_finished_cell_is_not_trained_again(compared):
+def test_a_finished_cell_is_not_started_again(compared, monkeypatch):
     grid, runs, _ = compared
     path = runs / "vae-vit-lr0.001" / FILE_NAME
-    before = path.stat().st_mtime_ns
+    before, started = path.stat().st_mtime_ns, []
+    start = comparison._Children.start
+    monkeypatch.setattr(comparison._Children, "start", lambda *given: started.append(given[1]) or start(*given))
     assert genvision("compare", grid, "--out", runs).code == 0
     assert path.stat().st_mtime_ns == before
+    assert sorted(name for command in started for name in command if name.startswith("run.name=")) == [
+        f"run.name={family}-vit-lr1e09" for family in ("autoregressive", "vae")
+    ]
 
 
 def test_a_cell_that_cannot_start_is_recorded_with_its_reason(tmp_path):
@@ -127,11 +146,53 @@ def test_a_cell_that_cannot_start_is_recorded_with_its_reason(tmp_path):
     )
 
 
+def test_a_cell_that_is_killed_says_by_what(tmp_path, monkeypatch):
+    dies = "import os; print('step 10/400 |##', file=__import__('sys').stderr, flush=True); os.kill(os.getpid(), 9)"
+    start = comparison._Children.start
+    monkeypatch.setattr(
+        comparison._Children,
+        "start",
+        lambda self, _, environment: start(self, [sys.executable, "-c", dies], environment),
+    )
+    grid = write_grid(tmp_path, "families: {vae: [size=tiny]}\nbackbones: [vit]\n")
+    said = genvision("compare", grid, "--out", tmp_path / "runs")
+    assert said.code == 0 and "step 10/400 |##" in said.err  # its progress is passed on
+    assert read_record(tmp_path / "runs" / "vae-vit" / FILE_NAME)["reason"] == "killed by SIGKILL"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_signal_ends_the_cells_with_a_checkpoint_and_the_same_command_goes_on(tmp_path, pictures, number):
+    words = [f"data=folder:{pictures}", *(word for word in TINY if "steps" not in word), "log.grid_every_steps=0"]
+    words += ["train.steps=100000", "train.save_every_steps=100000", "log.every_steps=1", "sample.steps=3"]
+    text = f"shared: {words}\nfamilies: {{vae: []}}\nbackbones: [vit, mixer]\n".replace("'", "")
+    command = [*(sys.executable, "-m", "genvision.cli", "compare"), str(write_grid(tmp_path, text))]
+    cell = RunFolder(tmp_path / "runs" / "vae-vit")
+    with subprocess.Popen([*command, "--out", tmp_path / "runs"], stderr=subprocess.PIPE) as launched:
+        deadline = time.monotonic() + 120
+        while not (cell.metrics.is_file() and cell.metrics.stat().st_size > 500):
+            assert launched.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        children = psutil.Process(launched.pid).children(recursive=True)
+        launched.send_signal(number)
+        _, said = launched.communicate(timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=0)
+    assert launched.returncode == 143 and not alive
+    name = signal.Signals(number).name
+    assert said.decode().endswith(f"genvision: error: interrupted by {name}; the same command goes on\n")
+    told = json.loads((cell.path / "status.json").read_text())
+    assert told["state"] == "preempted" and told["reason"] == "interrupted by SIGTERM"
+    assert [path.name for path in cell.checkpoints.iterdir()] == [f"step-{told['step']:09d}"]
+    assert not (tmp_path / "runs" / "vae-mixer").exists()  # no further cell has been started
+    said = genvision(*command[3:], "--out", tmp_path / "runs", f"train.steps={told['step'] + 2}")
+    assert said.code == 0 and f"step {told['step']}, " in said.err  # where its progress begins
+    assert read_record(cell.result)["status"] == "finished"
+
+
 @pytest.mark.parametrize(("asked", "together"), [([], False), (["--at-once", "2"], True)])
 def test_cells_share_a_device_where_that_is_asked_for(tmp_path, monkeypatch, asked, together):
     meeting, met = threading.Barrier(2), []
 
-    def run(cell, free):
+    def run(cell, free, _children):
         device = free.get()
         try:
             met.append(meeting.wait(timeout=1) >= 0)

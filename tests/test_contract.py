@@ -130,6 +130,15 @@ def test_samples_depend_on_seed_and_index_alone(family, trunks, size, classes) -
 
 
 @every_cell
+def test_other_chunks_draw_the_same_images_within_rounding(family, trunks) -> None:
+    cell = randomise(make_cell(family, trunks, ImageSpec(1, 4, 8)), std=0.05)
+    whole, parts = (cell.sample(9, chunk_size=size, **FEW_STEPS.get(family, {})).int() for size in (9, 4))
+    away = (whole - parts).abs()
+    assert away.max() <= 1
+    assert (away == 0).float().mean() >= 0.999
+
+
+@every_cell
 def test_sampling_is_in_eval_mode_and_leaves_the_mode_alone(family, trunks) -> None:
     spec = ImageSpec(1, 4, 4)
     cell = randomise(make_cell(family, trunks, spec, trunk={"dropout": 0.5}))
@@ -149,7 +158,7 @@ def test_labels_that_the_model_cannot_have_are_refused(family) -> None:
     trunks = ("vit",) * len(FAMILY_ROLES[family])
     cell, plain = (make_cell(family, trunks, ImageSpec(1, 4, 4, classes=k)) for k in (3, 0))
     for labels in (torch.tensor([0, 3]), torch.tensor([-1, 0]), torch.tensor([0])):
-        with pytest.raises(ConfigError, match="labels must be 2 numbers from 0 to 2"):
+        with pytest.raises(ConfigError, match="must be from 0 to 2|1 labels were given for 2 images"):
             cell.sample(2, labels=labels)
     with pytest.raises(ConfigError, match="trained without"):
         plain.sample(2, labels=torch.tensor([0, 0]))
@@ -200,6 +209,23 @@ def test_a_size_that_the_patch_does_not_divide_names_both(family) -> None:
     for height, width in ((9, 8), (8, 9)):
         with pytest.raises(ConfigError, match=f"{height}x{width} pixels or codes cannot be cut into 2x2 patches"):
             make_cell(family, ("vit",) * len(FAMILY_ROLES[family]), ImageSpec(1, height, width))
+
+
+@every_cell
+def test_the_gradient_is_the_slope_of_the_loss(family, trunks) -> None:
+    spec = ImageSpec(1, 8, 8, classes=3)
+    cell = randomise(make_cell(family, trunks, spec), std=0.05).double()
+    batch, draw, step = some_batch(3, spec), draw_of(3), 1e-3
+    gradient = torch.autograd.grad(cell.loss(batch, draw)["loss"].sum(), list(cell.parameters()))
+    along = [g / g.norm() for g in gradient]
+    at = {}  # the loss at places along the gradient of every tensor
+    for before, place in itertools.pairwise((0, -2, -1, 1, 2)):
+        with torch.no_grad():
+            for p, direction in zip(cell.parameters(), along, strict=True):
+                p.add_(step * (place - before) * direction)
+            at[place] = cell.loss(batch, draw)["loss"].sum().item()
+    slope = (8 * (at[1] - at[-1]) - (at[2] - at[-2])) / (12 * step)  # fourth order: a loss is kept in float32
+    assert slope == pytest.approx(sum(g.norm().item() for g in gradient), rel=1e-4)
 
 
 @every_cell

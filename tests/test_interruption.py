@@ -100,6 +100,17 @@ def test_a_signal_while_a_checkpoint_is_written(pictures, tmp_path, monkeypatch,
         goes_on_like(folder, trained("diffusion"))
 
 
+def test_a_signal_while_the_last_checkpoint_is_written_does_not_lose_it(pictures, tmp_path, monkeypatch, trained):
+    with monkeypatch.context() as patch:
+        signalled_before(patch, Batches, "at", signal.SIGUSR1, call=3)
+        signalled_before(patch, folders, "write_file", signal.SIGTERM, call=6)  # of the second checkpoint
+        said = train(pictures, tmp_path, "backbone=vit", "run.name=run")
+    folder = RunFolder(tmp_path / "run")
+    assert said.code == 143 and said.last_error == "interrupted by SIGUSR1; go on with --resume"
+    assert checkpoints(folder) == ["step-000000003", "step-000000004"] and status(folder)["step"] == 4
+    goes_on_like(folder, trained("diffusion"))
+
+
 def test_a_long_look_at_the_run_is_cut_short(pictures, tmp_path, monkeypatch, trained):
     words = ("backbone=vit", "run.name=run", "train.save_every_steps=100", "log.grid_every_steps=2")
     with monkeypatch.context() as patch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,23 +60,57 @@ def test_other_engines_that_split_weights_are_refused(monkeypatch, kind):
         make_accelerator(Config())
 
 
-@pytest.mark.parametrize(("state", "queued"), [("preempted", ["requeue 4711"]), ("failed", []), ("finished", [])])
-def test_slurm_puts_a_preempted_job_back_once(tmp_path, state, queued):
-    """srun and scontrol are stand-ins; what they were told is written down."""
-    result = f"mkdir -p runs/long; echo '{json.dumps({'state': state})}' > runs/long/status.json"
+def submitted(folder, srun, job="4711"):
+    """configs/accelerate/slurm.sh, and what was put back into the queue; srun, scontrol, accelerate are stand-ins."""
     tools = {
-        "scontrol": f'if [ "$1" = show ]; then echo first; echo second; else echo "$@" >> {tmp_path}/queued; fi',
-        "srun": f'echo "$@" >> {tmp_path}/told; {result}; exit 1',
+        "scontrol": f'if [ "$1" = show ]; then echo first; echo second; else echo "$@" >> {folder}/queued; fi',
+        "srun": srun,
+        "accelerate": f'printf "%s\\n" "$@" > {folder}/told; exit 1',
     }
     for name, script in tools.items():
-        (tmp_path / name).write_text(f"#!/bin/bash\n{script}\n")
-        (tmp_path / name).chmod(0o755)
-    slurm = {"SLURM_JOB_ID": "4711", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_NNODES": "2"}
-    environment = {**os.environ, **slurm, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        (folder / name).write_text(f"#!/bin/bash\n{script}\n")
+        (folder / name).chmod(0o755)
+    slurm = {"SLURM_JOB_ID": job, "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_NNODES": "2", "SLURM_NODEID": "1"}
+    path = {"PATH": f"{folder}:{os.environ['PATH']}", "SLURM_GPUS_ON_NODE": "8"}
     command = ["bash", str(FOLDER / "slurm.sh"), "family=vae", "run.name=long"]
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=os.environ | slurm | path, cwd=folder, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1 and done.stderr == ""
-    told = (tmp_path / "told").read_text()
-    assert "train_gen.py --resume auto" in told and told.endswith("genvision family=vae run.name=long\n")
-    file = tmp_path / "queued"
-    assert (file.read_text().splitlines() if file.exists() else []) == queued
+    queued = folder / "queued"
+    return queued.read_text().splitlines() if queued.exists() else []
+
+
+def write_state(folder, state):
+    (folder / "runs" / "long").mkdir(parents=True, exist_ok=True)
+    (folder / "runs" / "long" / "status.json").write_text(json.dumps({"state": state, "step": 3}, indent=2))
+
+
+@pytest.mark.parametrize(("state", "queued"), [("preempted", ["requeue 4711"]), ("failed", []), ("finished", [])])
+def test_slurm_puts_a_preempted_job_back_once(tmp_path, state, queued):
+    write_state(tmp_path, state)
+    shutil.move(tmp_path / "runs" / "long" / "status.json", tmp_path / "ending.json")
+    assert submitted(tmp_path, f"cp {tmp_path}/ending.json runs/long/status.json; exit 1") == queued
+
+
+@pytest.mark.parametrize(("state", "srun", "job"), [("preempted", "exit 1", "4711"), ("running", "", "1;touch x")])
+def test_slurm_puts_back_nothing_else(tmp_path, state, srun, job):
+    """Neither what was preempted before and has not started again, nor what is no number."""
+    write_state(tmp_path, state)
+    ends = srun or "sed -i s/running/preempted/ runs/long/status.json; exit 1"
+    assert submitted(tmp_path, ends, job) == [] and not (tmp_path / "x").exists()
+
+
+def test_slurm_leaves_a_finished_run_as_it_is(tmp_path):
+    write_state(tmp_path, "finished")
+    submitted(tmp_path, "exit 1")
+    assert json.loads((tmp_path / "runs" / "long" / "status.json").read_text())["state"] == "finished"
+
+
+def test_slurm_starts_accelerate_on_every_node(tmp_path):
+    submitted(tmp_path, 'shift; exec "$@"')
+    assert (tmp_path / "told").read_text().splitlines() == [
+        *("launch", "--config_file", "configs/accelerate/nodes.yaml", "--num_machines", "2", "--num_processes", "16"),
+        *("--machine_rank", "1", "--main_process_ip", "first", "--main_process_port", "29500"),
+        *("train_gen.py", "--resume", "auto", "family=vae", "run.name=long"),
+    ]

@@ -244,5 +244,5 @@ def tree_of(given):
 
 
 def test_unknown_options_of_a_call_are_refused():
-    with pytest.raises(ConfigError, match="labels must be 2 numbers"):
+    with pytest.raises(ConfigError, match="1 labels were given for 2 images"):
         pipeline_of("vae")(2, labels=[0])

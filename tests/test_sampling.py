@@ -58,9 +58,17 @@ def test_labels_are_k_mod_classes_unless_given(monkeypatch):
     assert same == [1, 3, 5]  # where both labels agree
 
 
-@pytest.mark.parametrize("labels", [[0, 1], [0, 1, 3], [0, -1, 0]])
-def test_impossible_labels_are_refused(labels):
-    with pytest.raises(ConfigError, match="labels must be 3 numbers from 0 to 2"):
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 1], "2 labels were given for 3 images"),
+        ([], "0 labels were given for 3 images"),
+        ([0, 1, 3], "label 3: must be from 0 to 2"),
+        ([0, -1, 0], "label -1: must be from 0 to 2"),
+    ],
+)
+def test_impossible_labels_are_refused(labels, message):
+    with pytest.raises(ConfigError, match=message):
         draw_images(cell("vae"), 3, labels=torch.tensor(labels))
 
 

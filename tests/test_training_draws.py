@@ -34,14 +34,17 @@ def test_labels_are_dropped_once_per_example_with_the_asked_probability() -> Non
 
 
 @pytest.mark.parametrize("family", ["autoregressive", "diffusion"])
-def test_the_loss_trains_without_label_too_and_the_likelihood_never_does(family) -> None:
+def test_training_drops_labels_and_neither_validation_nor_likelihood_does(family) -> None:
     cell = randomise(make_cell(family, ("vit",), SPEC, label_dropout=0.5))
     seen = []
     getattr(cell, cell.roles[0]).register_forward_hook(lambda _, args, __: seen.append(args[-1]))
     batch, draw = some_batch(64, SPEC), draw_of(64)
-    cell.loss(batch, draw)
+    cell.train().loss(batch, draw)
     assert torch.equal(seen[0], drop_labels(batch.labels, 3, 0.5, draw))
     assert 10 < (seen[0] == 3).sum() < 54
+    held_out = cell.eval().loss(batch, draw)["loss"]
+    assert torch.equal(seen[1], batch.labels)
+    assert torch.equal(held_out, cell.eval().loss(batch, draw)["loss"])
     if cell.likelihood:
         cell.bits_per_dim(batch, draw)
         assert torch.equal(seen[1], batch.labels)

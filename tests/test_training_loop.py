@@ -196,9 +196,9 @@ def test_budgets_in_steps_and_images():
 
 
 def test_measured_steps_fill_what_is_left_of_the_budget():
-    assert measured_steps(1.0, [4.0] * 5 + [0.5] * 15, 20) == 20 + 65  # 60 - 20 - 7.5 = 32.5 seconds at 0.5 each
-    assert measured_steps(0.1, [4.0] * 20, 20) == 20  # already over
-    assert measured_steps(1.0, [0.5], 20) == 20 + 119  # resumed one step before the freeze
+    assert measured_steps(1.0, [4.0] * 5 + [0.5] * 15, 20, 27.5) == 20 + 65  # 60 - 27.5 = 32.5 seconds at 0.5 each
+    assert measured_steps(0.1, [4.0] * 20, 20, 80.0) == 20  # already over
+    assert measured_steps(1.0, [0.5], 20, 30.5) == 20 + 59  # resumed one step before the freeze, after 30 seconds
 
 
 class Clock:

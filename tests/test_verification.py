@@ -8,8 +8,10 @@ import shutil
 import pytest
 from runs import fresh_launch, genvision, pictures, train, trained  # noqa: F401
 
+from genvision.errors import RunError
 from genvision.evaluation.difference import difference
 from genvision.evaluation.record import FILE_NAME, read_record
+from genvision.reproduction import _configuration
 from genvision.verification import Check
 
 
@@ -190,6 +192,28 @@ def test_a_row_comes_out_again(scored, tmp_path, with_config):
     assert again["metrics"] == record["metrics"] and again["bits_per_dim"] == record["bits_per_dim"]
     changed = {field.partition(".")[0] for field, *_ in difference(record, again)}
     assert changed <= {"train_seconds", "sample_seconds", "command", "git", "config_hash"}
+
+
+@pytest.mark.parametrize("option", ["--config=recipe.yaml", "--conf recipe.yaml", "--debug --config recipe.yaml"])
+def test_a_command_is_read_as_it_was_given(tmp_path, monkeypatch, option):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text("family: vae\nbackbone: mixer\ntrain: {minutes: 2, warmup_steps: 20}\n")
+    record = {"command": f"genvision train data.height=8 {option} data.width=12", "steps": 7}
+    config = _configuration(tmp_path, record, ["run.name=again"])
+    found = (config.family.name, config.backbone, config.data.height, config.data.width, config.run.name)
+    assert found == ("vae", "mixer", 8, 12, "again")
+    assert (config.train.minutes, config.train.steps) == (
+        None,
+        7,
+    )  # a budget in minutes is as many steps as it was then
+
+
+@pytest.mark.parametrize(
+    "command", [None, "genvision train --resume runs/other", "genvision train --resume=runs/other"]
+)
+def test_a_command_that_is_not_the_whole_one_is_nothing_to_go_by(tmp_path, command):
+    with pytest.raises(RunError, match="neither a config.yaml nor the whole command"):
+        _configuration(tmp_path, {"command": command, "steps": 7}, [])
 
 
 def test_a_row_that_does_not_come_out_again_is_an_error(scored, tmp_path):

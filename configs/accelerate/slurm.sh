@@ -13,7 +13,20 @@
 # Two minutes before the end every process of the job step is told; it finishes its step, writes a checkpoint and ends.
 # run.name and --resume auto make a first start and every later one the same command.
 
+# `sbatch --no-requeue` leaves it at that.
+
 set -u
+RUN_DIR=${RUN_DIR:-runs}
+for word in "$@"; do
+  case $word in
+    run.name=*) NAME=${word#run.name=} ;;
+    run.dir=*) RUN_DIR=${word#run.dir=} ;;
+  esac
+done
+STATUS="$RUN_DIR/${NAME:?run.name is needed}/status.json"
+preempted() { grep -q '"state": "preempted"' "$STATUS" 2>/dev/null; }
+preempted && rm "$STATUS"  # or a start that fails before it can say so would be put back for ever
+
 FIRST_HOST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export FIRST_HOST
 
@@ -23,15 +36,8 @@ srun --kill-on-bad-exit=1 bash -c 'exec accelerate launch --config_file configs/
   train_gen.py --resume auto "$@"' genvision "$@"
 status=$?
 
-RUN_DIR=${RUN_DIR:-runs}
-for word in "$@"; do
-  case $word in
-    run.name=*) NAME=${word#run.name=} ;;
-    run.dir=*) RUN_DIR=${word#run.dir=} ;;
-  esac
-done
 # launchers flatten exit codes; status.json has the truth
-if grep -q '"state": "preempted"' "$RUN_DIR/${NAME:?run.name is needed}/status.json" 2>/dev/null; then
+if preempted && [[ $SLURM_JOB_ID =~ ^[0-9]+$ ]]; then
   scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$status"

@@ -69,7 +69,9 @@ def read_grid(name: str) -> Grid:
     }
     if not families:
         raise fault(str(path), f"no family; write `families:` with words for some of {', '.join(FAMILY_ROLES)}")
-    return Grid(typed(Axes, {key: entry for key, entry in layer.items() if key not in valid[5:]}, "grid"), families)
+    return Grid(
+        typed(Axes, {key: entry for key, entry in layer.items() if not key.startswith("families.")}, "grid"), families
+    )
 
 
 def cells(grid: Grid, run_dir: Path, more: Sequence[str] = ()) -> list[Cell]:
@@ -94,7 +96,7 @@ def _cells(grid: Grid, run_dir: Path, more: Sequence[str]) -> Iterator[Cell]:
         name += f"-lr{rate:g}" if len(rates) > 1 else ""
         name += f"-seed{seed}" if len(axes.seeds) > 1 else ""
         words = [*axes.shared, f"family={family}", f"backbone={backbone}", *grid.families[family]]
-        words += [f"data.fraction={fraction:g}", f"train.seed={seed}"]
-        words += [] if rate is None else [f"train.learning_rate={rate:g}"]
+        words += [f"data.fraction={fraction}", f"train.seed={seed}"]
+        words += [] if rate is None else [f"train.learning_rate={rate}"]
         name = name.replace("+", "")  # of 1e+06, which no run may be called
         yield Cell(name, [*words, *more, f"run.dir={run_dir}", f"run.name={name}"])

@@ -42,4 +42,5 @@ def read_history(metrics: Path) -> History:
 def curve(history: History, name: str) -> list[tuple[float, float]]:
     """(images seen, value) wherever a value of this name was written that is a number."""
     points = [(images, numbers[name]) for images, numbers in history if abs(numbers.get(name, math.nan)) < MAX_NUMBER]
-    return points[:: max(1, len(points) // MAX_POINTS)]
+    every = max(1, -(-len(points) // MAX_POINTS))
+    return points[::-every][::-1]  # counted from the end, which is shown always

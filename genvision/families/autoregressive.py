@@ -34,7 +34,7 @@ class Autoregressive(Family):
         }
 
     def loss(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
-        labels = drop_labels(batch.labels, self.spec.classes, self.options.label_dropout, draw)
+        labels = drop_labels(batch.labels, self.spec.classes, self.options.label_dropout * self.training, draw)
         return {"loss": self.bits_per_dim(batch._replace(labels=labels), draw)}
 
     def log_prob(self, batch: Batch, draw: Draw) -> Tensor:

@@ -123,8 +123,10 @@ class Family(nn.Module):
             return None
         if labels is None:
             return torch.arange(n) % self.spec.classes
-        if len(labels) != n or labels.min() < 0 or labels.max() >= self.spec.classes:
-            raise ConfigError(f"labels must be {n} numbers from 0 to {self.spec.classes - 1}; got {len(labels)}")
+        if len(labels) != n:
+            raise ConfigError(f"{len(labels)} labels were given for {n} images; give one to each")
+        if unknown := [label for label in labels.tolist() if not 0 <= label < self.spec.classes]:
+            raise ConfigError(f"label {unknown[0]}: must be from 0 to {self.spec.classes - 1}")
         return labels
 
     def check_options(self, names: Iterable[str]) -> None:
@@ -164,7 +166,10 @@ class Family(nn.Module):
 
 
 def drop_labels(labels: Tensor | None, classes: int, p_drop: float, draw: Draw) -> Tensor | None:
-    """Labels (B,) with a share p_drop replaced by the label `classes`, "no label"; drawn once per example."""
+    """Labels (B,) with a share p_drop replaced by the label `classes`, "no label"; drawn once per example.
+
+    Ho, Salimans (2022), algorithm 1: of training alone.
+    """
     if labels is None or not p_drop:
         return labels
     return torch.where(uniform(draw, Stream.LABELS) < p_drop, classes, labels)

@@ -59,7 +59,7 @@ class Diffusion(Family):
         t = training_times(self.options, self.path, uniform(draw, Stream.TIMES)).to(self.dtype)
         eps = normal(draw, Stream.NOISE, *self.codec.spec.shape).to(self.dtype)
         point = self.path.at(x0, eps, t, self.options.prediction)
-        y = drop_labels(batch.labels, self.spec.classes, self.options.label_dropout, draw)
+        y = drop_labels(batch.labels, self.spec.classes, self.options.label_dropout * self.training, draw)
         error = (self.output(point.xt, t, y).float() - point.target.float()).square().flatten(1).mean(1)
         return {"loss": loss_weight(self.options, self.path, t.float()) * error}
 

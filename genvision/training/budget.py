@@ -38,15 +38,15 @@ def total_steps(config: TrainConfig) -> int | None:
     return None
 
 
-def measured_steps(minutes: float, seconds: Sequence[float], done: int) -> int:
-    """The steps that fit into `minutes` of training, once `done` of them have been made.
+def measured_steps(minutes: float, seconds: Sequence[float], done: int, spent: float) -> int:
+    """The steps that fit into `minutes` of training, once `done` of them have been made in `spent` seconds.
 
     seconds  duration of each step made by this process, the latest last (fewer than `done` after a resume)
     The pace is the mean without the first UNCOUNTED_STEPS; what remains of the budget is filled at that pace.
     """
     steady = seconds[UNCOUNTED_STEPS:] or seconds[-1:]
     pace = sum(steady) / len(steady)
-    return done + max(0, int((60 * minutes - sum(seconds)) / pace))
+    return done + max(0, int((60 * minutes - spent) / pace))
 
 
 def frozen(config: Config, steps: int) -> Config:

@@ -64,7 +64,7 @@ def train(state: TrainState, batches: Batches, config: Config, accelerator: Acce
         seconds.append(time.perf_counter() - began)
         state.seconds += seconds[-1]
         if state.total_steps is None and state.step >= MEASURED_STEPS:
-            measured = measured_steps(config.train.minutes or 0.0, seconds, state.step)
+            measured = measured_steps(config.train.minutes or 0.0, seconds, state.step, state.seconds)
             state.total_steps = broadcast_object_list([measured])[0]
         rate = config.train.batch_size / seconds[-1]
         yield StepReport(state.step, state.images_seen, lr, terms, grad_norm, rate, seconds[-1], state.skipped_steps)

@@ -1,16 +1,19 @@
-"""Which of several processes has stopped answering: asked in a group of its own, once a collective call has failed."""
+"""Which of several processes has stopped answering, and where: asked in a group of its own, once a call has failed."""
 
 from __future__ import annotations
 
+import faulthandler
 import re
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch.distributed as dist
 from accelerate import PartialState
 
 from genvision.errors import PeerError, is_of_a_peer
 
+T = TypeVar("T")
 ANSWER = timedelta(seconds=10)
 
 
@@ -19,6 +22,20 @@ class Peers:
 
     def __init__(self) -> None:
         self._group: Any = dist.new_group(backend="gloo") if PartialState().num_processes > 1 else None
+
+    def watched(self, steps: Iterator[T], patience: timedelta) -> Iterator[T]:
+        """The steps as they come. A process of several that is in one for longer than `patience`, because it hangs or
+        waits for another that does, writes to stderr where it stands, and goes on."""
+        while True:
+            if self._group is not None:
+                faulthandler.dump_traceback_later(patience.total_seconds())
+            try:
+                step = next(steps, None)
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+            if step is None:
+                return
+            yield step
 
     def explained(self, error: BaseException) -> BaseException:
         """The error itself; or, of a collective call that failed, a PeerError that names who does not answer."""
