@@ -20,6 +20,7 @@ from genvision.data.load import PLACES
 from genvision.errors import GenvisionError, NonFiniteError, SignalError
 from genvision.evaluation.record import Record, build_record
 from genvision.families.base import Family
+from genvision.fingerprint import weights_sha256
 from genvision.run_folder import RunFolder
 from genvision.scoring import Scored
 from genvision.training.state import TrainState
@@ -76,6 +77,7 @@ def make_record(
         config_hash=config_hash(config),
         cell_hash=config_hash(config, seedless=True),
         git=git_state(Path(__file__).parent),
+        weights_sha256=weights_sha256(state.ema.module) if facts["status"] == "finished" else None,
         packages={"genvision": __version__} | {name: version(name) for name in PACKAGES},
         threads=torch.get_num_threads(),
         images_seen=state.images_seen,

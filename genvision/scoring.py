@@ -23,8 +23,8 @@ from genvision.evaluation.memorisation import memorisation
 from genvision.evaluation.nearest import nearest_grid
 from genvision.evaluation.protocol import build_protocol, protocol_hash
 from genvision.evaluation.scores import SEED, require_enough, score
-from genvision.evaluation.weights import state_sha256
 from genvision.families.base import Family
+from genvision.fingerprint import short_hash
 from genvision.probability.units import psnr_db
 from genvision.sampling import draw_images, processes
 
@@ -189,13 +189,8 @@ def sampling_protocol(settings: Mapping[str, Any], family: Family, *, seed: int,
     """The sampling part of a protocol; other models that took part are named by their weights."""
     own = {name: settings.get(name) for name in (*family.sample_options, "chunk_size")}
     own["precision"] = family.sampling_precision(settings["precision"])
-    models = {name: weights_hash(settings[name]) for name in family.sample_models if settings.get(name)}
+    models = {name: short_hash(settings[name]) for name in family.sample_models if settings.get(name)}
     return {**own, **models, "pixels": asdict(family.options).get("pixels"), "seed": seed, "ema": ema, "labels": labels}
-
-
-def weights_hash(family: Family) -> str:
-    """First 16 hexadecimal digits of the SHA-256 over names and bytes of all weights."""
-    return state_sha256(family)[:16]
 
 
 def as_json(scored: Scored) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from genvision.evaluation.images import read_images
 from genvision.evaluation.likelihood import QUICK, bits_per_dim
 from genvision.evaluation.record import Record, read_record
 from genvision.families.base import Family
+from genvision.fingerprint import weights_sha256
 from genvision.loading import load
 from genvision.outcome import decided_by
 from genvision.pipelines import ImageGenerationPipeline
@@ -80,11 +81,12 @@ def _checks(folder: RunFolder, config: Config, record: Record, pipeline: ImageGe
 
 
 def _configured(folder: RunFolder, config: Config, record: Record, family: Family) -> Iterator[Check]:
-    """What config.yaml decides. A field that a record of before lacks is not asked for."""
+    """What config.yaml and the weights decide. A field that a record of before lacks is not asked for."""
     steps = total_steps(config.train) or 0
     found = {
         "config_hash": recorded_hash(folder.config),
         "cell_hash": recorded_hash(folder.config, seedless=True),
+        "weights_sha256": weights_sha256(family),
         "dataset_sha256": data.load(config.data, "train").fingerprint,
         **decided_by(config, family),
         "steps": steps,

@@ -17,7 +17,7 @@ from genvision import load
 from genvision.errors import ConfigError
 from genvision.families.diffusion import SamplerOptions
 from genvision.families.guidance import Guidance
-from genvision.scoring import weights_hash
+from genvision.fingerprint import short_hash
 from genvision.spec import ImageSpec
 
 SPEC = ImageSpec(1, 4, 4, classes=3)
@@ -149,9 +149,7 @@ def test_a_checkpoint_is_a_model_of_its_averaged_weights(run, tmp_path):
     ema = safetensors.torch.load_file(early / "ema.safetensors")
     found = load(early).generator.state_dict()
     assert found.keys() == ema.keys() and all(torch.equal(found[name], ema[name]) for name in ema)
-    assert (
-        weights_hash(load(late).generator) == weights_hash(load(run).generator) != weights_hash(load(early).generator)
-    )
+    assert short_hash(load(late).generator) == short_hash(load(run).generator) != short_hash(load(early).generator)
     said = genvision("sample", early, "--num-images", 3, "--out", tmp_path / "early.npz")
     assert said.code == 0 and f"3 images from the EMA weights of {early}, seed 0" in said.out
     assert torch.equal(images_of(tmp_path / "early.npz"), load(early)(3, output_type="pt").images)
@@ -203,7 +201,7 @@ def test_a_score_names_its_guide_by_weights_and_its_interval(run, pictures, tmp_
     changed = {
         "guidance": 2.0,
         "guidance_interval": [0.0, 0.5],
-        "guide": weights_hash(load(early).generator),
+        "guide": short_hash(load(early).generator),
         "steps": 2,
     }
     assert guided == plain | changed

@@ -18,7 +18,7 @@ from genvision.data.named import NAMED
 PACKAGE = Path(genvision.__file__).parent
 COMMANDS = ("dry_run", "score_command", "sample_command", "match_command")
 LAYERS = {
-    0: ("spec", "errors", "storage", "interruption", "faults", "config"),
+    0: ("spec", "errors", "storage", "fingerprint", "interruption", "faults", "config"),
     1: ("layers", "probability"),
     2: ("trunks",),
     3: ("networks",),

@@ -7,7 +7,8 @@ from cells import make_cell
 
 from genvision.config import load_config
 from genvision.errors import ConfigError, DataError
-from genvision.scoring import reference_set, sampling_protocol, sampling_settings, weights_hash
+from genvision.fingerprint import short_hash
+from genvision.scoring import reference_set, sampling_protocol, sampling_settings
 from genvision.spec import ImageSpec
 
 SPEC = ImageSpec(1, 4, 4, classes=3)
@@ -39,8 +40,8 @@ def test_a_diffusion_sampler_names_its_solver_and_its_guide_by_weights() -> None
     words = ("sample.steps=9", "sample.scheduler=heun", "sample.guidance=2", "sample.guidance_interval=[0.1,0.9]")
     plain = {**options, "chunk_size": 64, "precision": "bf16", "pixels": None, **SHARED}
     assert protocol_of(family, *words) == plain
-    assert protocol_of(family, *words, guide=guide) == plain | {"guide": weights_hash(guide)}
-    assert weights_hash(guide) != weights_hash(family)
+    assert protocol_of(family, *words, guide=guide) == plain | {"guide": short_hash(guide)}
+    assert short_hash(guide) != short_hash(family)
 
 
 def test_what_would_stop_a_score_is_found_before_any_image_is_drawn() -> None:

@@ -15,7 +15,7 @@ from genvision.analysis.runs import Runs
 from genvision.analysis.study import ARTICLES, PRESETS, Claim, Estimate, Rule, Study, Verdict
 from genvision.analysis.table import STUDIES
 from genvision.errors import ConfigError, RunError
-from genvision.scoring import weights_hash
+from genvision.fingerprint import short_hash
 
 SLOPE = Rule("the slope", low=1.95, high=2.05, fewest=3)
 
@@ -128,10 +128,10 @@ def test_given_runs_are_read_and_not_changed(tmp_path, trained):
     found = runs.of("vae", backbones=["convnet", "mixer", "vit"])
     assert [one.config.backbone for one in found] == ["convnet", "vit"]
     assert not any(one.family.training for one in found)
-    assert runs.read == {one.folder.name: weights_hash(one.family) for one in found}
+    assert runs.read == {one.folder.name: short_hash(one.family) for one in found}
     perform(toy(reads=["vae"]), "smoke", tmp_path, given=[vit])
     told = json.loads((tmp_path / "smoke" / "toy" / "verdict.json").read_text())
-    assert told["protocol"]["runs"] == {"shared": weights_hash(found[1].family)}
+    assert told["protocol"]["runs"] == {"shared": short_hash(found[1].family)}
     assert (tree(vit), tree(convnet)) == before
 
 
@@ -139,7 +139,7 @@ def test_missing_runs_are_trained_once(tmp_path):
     (one,) = Runs(tmp_path, "smoke").of("vae", backbones=["vit"])
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     (two,) = Runs(tmp_path, "smoke").of("vae", backbones=["vit"])
-    assert one.folder.name == "vae-vit-seed0" and weights_hash(one.family) == weights_hash(two.family)
+    assert one.folder.name == "vae-vit-seed0" and short_hash(one.family) == short_hash(two.family)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
 
 

@@ -9,7 +9,7 @@ from runs import fresh_launch, pictures, trained  # noqa: F401
 from genvision.analysis import blur
 from genvision.analysis.perform import judged
 from genvision.analysis.runs import Runs
-from genvision.scoring import weights_hash
+from genvision.fingerprint import short_hash
 
 
 def test_the_share_of_the_patch_in_the_middle():
@@ -23,10 +23,10 @@ def test_the_share_of_the_patch_in_the_middle():
 def test_before_the_first_block_a_token_is_its_own_patch(tmp_path, trained):
     runs = Runs(tmp_path, "smoke", [trained("diffusion", "vit").path])
     (one,) = runs.given
-    before = weights_hash(one.family)
+    before = short_hash(one.family)
     first, *others = blur.shares(one, 2)
     assert first == 1 and len(others) == 2 and all(0 < share < 1 for share in others)
-    assert weights_hash(one.family) == before
+    assert short_hash(one.family) == before
 
 
 def table(first, last, jitter=0.0, seeds=3):

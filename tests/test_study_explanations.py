@@ -12,7 +12,7 @@ from genvision.analysis.explaining import middle, occluded, per_patch, rank_corr
 from genvision.analysis.perform import judged
 from genvision.analysis.reach import adaptivity, rollout
 from genvision.analysis.runs import Runs
-from genvision.scoring import weights_hash
+from genvision.fingerprint import short_hash
 
 
 def test_rollout_of_attention_to_itself_and_of_hands_passing_on():
@@ -72,9 +72,9 @@ def test_rank_correlation_is_that_of_each_image():
 
 def test_measuring_changes_no_weight(tmp_path, trained):
     runs = Runs(tmp_path, "smoke", [trained("vae", backbone).path for backbone in ("vit", "convnet")])
-    before = [weights_hash(one.family) for one in runs.given]
+    before = [short_hash(one.family) for one in runs.given]
     rows = explanations.STUDY.measure({"seeds": (0,), "words": (), "images": 3}, runs)
-    assert [weights_hash(one.family) for one in runs.given] == before
+    assert [short_hash(one.family) for one in runs.given] == before
     told = {(row["what"], row["j"]) for row in rows if row["part"] == "agreement"}
     assert told == {("vit", "rollout"), ("vit", "gradient"), ("convnet", "gradient")}
     for name in ("occlusion", "rollout", "gradient"):

@@ -13,8 +13,8 @@ from genvision.analysis import latents, traversal
 from genvision.analysis.latent_space import between, detour, expected_pixels, lengths, path_lengths, use_of_latents
 from genvision.analysis.perform import judged
 from genvision.analysis.runs import Runs, opened
+from genvision.fingerprint import short_hash
 from genvision.probability.likelihood import make_likelihood
-from genvision.scoring import weights_hash
 from genvision.spec import ImageSpec
 
 
@@ -80,9 +80,9 @@ def test_words_make_runs_of_their_own(tmp_path):
     assert one.folder.name == "vae-vit-seed0-data.labels-false-encoder.backbone-mixer"
     assert one.config.encoder.backbone == "mixer" and one.config.decoder.backbone == "vit"
     assert one.family.spec.classes == 0
-    before = weights_hash(one.family)
+    before = short_hash(one.family)
     rows = latents.described(one, {"batch": 4, "batches": 2})
-    assert weights_hash(one.family) == before and opened(tmp_path / one.folder.name) is one
+    assert short_hash(one.family) == before and opened(tmp_path / one.folder.name) is one
     parts = [row["part"] for row in rows]
     assert parts.count("channel") == 8 and {"bits_per_dim", "active", "kl_nats", "length", "path"} <= set(parts)
     channels = [row["value"] for row in rows if row["part"] == "channel"]

@@ -11,7 +11,7 @@ from genvision.analysis.perform import judged
 from genvision.analysis.places import flat
 from genvision.analysis.probing import determination, ridge
 from genvision.analysis.runs import Runs
-from genvision.scoring import weights_hash
+from genvision.fingerprint import short_hash
 
 
 def test_features_and_places_of_tokens_belong_together():
@@ -41,9 +41,9 @@ def test_the_shift_of_an_image_is_read_from_its_places(tmp_path, trained, monkey
 def test_measuring_changes_no_weight(tmp_path, trained):
     paths = [trained(family, backbone).path for family in ("vae", "diffusion") for backbone in ("vit", "convnet")]
     runs = Runs(tmp_path, "smoke", paths)
-    before = [weights_hash(one.family) for one in runs.given]
+    before = [short_hash(one.family) for one in runs.given]
     rows = places.STUDY.measure({"seeds": (0,), "words": (), "images": 6, "tokens": 100}, runs)
-    assert [weights_hash(one.family) for one in runs.given] == before
+    assert [short_hash(one.family) for one in runs.given] == before
     assert {row["part"] for row in rows} == {"encoder, own place", "denoiser, own place", "encoder, shift"}
     unet = [row["side"] for row in rows if row["part"].startswith("denoiser") and row["what"] == "convnet"]
     assert unet[0] == unet[-1] > min(unet), "down and up again"

@@ -11,7 +11,7 @@ from genvision.analysis.perform import judged
 from genvision.analysis.probing import determination, linear_accuracy, neighbour_accuracy, ridge, standardiser
 from genvision.analysis.runs import Runs
 from genvision.errors import DataError
-from genvision.scoring import weights_hash
+from genvision.fingerprint import short_hash
 
 
 def normal(*shape, seed=0):
@@ -67,13 +67,13 @@ def test_the_majority_of_the_nearest_decides():
 
 def test_labels_are_not_told_and_weights_not_changed(tmp_path, trained, monkeypatch):
     runs = Runs(tmp_path, "smoke", [trained(family, "vit").path for family in ("vae", "diffusion")])
-    before = [weights_hash(one.family) for one in runs.given]
+    before = [short_hash(one.family) for one in runs.given]
     told = []
     original = probes.forward
     monkeypatch.setattr(probes, "forward", lambda *a, **k: (told.append(a[2].labels), original(*a, **k))[1])
     setting = {"seeds": (0,), "words": (), "times": (0.1,), "train": 8, "test": 6, "batch": 2}
     rows = probes.STUDY.measure(setting, runs)
-    assert [weights_hash(one.family) for one in runs.given] == before
+    assert [short_hash(one.family) for one in runs.given] == before
     assert told == [None] * 14
     assert {row["part"] for row in rows} == {f"{r}, {p}" for r in probes.ROLES for p in probes.PROBES}
     assert {row["i"] for row in rows} == {0, 1}

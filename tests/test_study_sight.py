@@ -12,8 +12,8 @@ from genvision.analysis import sight
 from genvision.analysis.perform import judged
 from genvision.analysis.reach import attention_distance, distances, heard, recorded, uniform_distance, width
 from genvision.analysis.runs import Runs
+from genvision.fingerprint import short_hash
 from genvision.layers.resample import ConvStem
-from genvision.scoring import weights_hash
 from genvision.spec import ImageSpec
 
 GRID = (3, 4)
@@ -83,9 +83,9 @@ def test_a_point_has_no_width_and_a_whole_image_its_own():
 def test_measuring_changes_no_weight(tmp_path, trained):
     paths = [trained(family, backbone).path for family in ("vae", "diffusion") for backbone in ("vit", "convnet")]
     runs = Runs(tmp_path, "smoke", paths)
-    before = [weights_hash(one.family) for one in runs.given]
+    before = [short_hash(one.family) for one in runs.given]
     rows = sight.STUDY.measure({"groups": 2, "batch": 3}, runs)
-    assert [weights_hash(one.family) for one in runs.given] == before
+    assert [short_hash(one.family) for one in runs.given] == before
     assert {row["part"] for row in rows} == {
         f"{role} {part}" for role in sight.ROLES for part in ("field", "attention")
     }

@@ -13,7 +13,7 @@ from genvision.analysis.kernels import KERNELS, alignment, biased_alignment, hsi
 from genvision.analysis.passes import forward, noisy, test_batches
 from genvision.analysis.perform import judged
 from genvision.analysis.runs import Runs
-from genvision.scoring import weights_hash
+from genvision.fingerprint import short_hash
 from genvision.spec import ImageSpec
 
 test_batches.__test__ = False  # a name of the package, not a test
@@ -97,9 +97,9 @@ def test_measuring_changes_no_weight(tmp_path, trained):
     paths = [trained(family, backbone).path for family in ("vae", "diffusion") for backbone in ("vit", "convnet")]
     runs = Runs(tmp_path, "smoke", [*paths, trained("autoregressive", "vit").path])
     families = [one.family for one in runs.given]
-    before = [weights_hash(family) for family in families]
+    before = [short_hash(family) for family in families]
     rows = similarity.STUDY.measure(SETTING, runs)
-    assert [weights_hash(family) for family in families] == before
+    assert [short_hash(family) for family in families] == before
     own = [row for row in rows if row["what"] == "vit-0 vit-0" and row["part"] == "denoiser, linear"]
     assert all(row["value"] == 1 for row in own if row["i"] == row["j"]) and {row["seed"] for row in own} == {0, 1}
     assert {row["part"] for row in rows} == {*(f"{role}, linear" for role in SETTING["roles"]), "noise"}

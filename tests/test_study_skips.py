@@ -11,7 +11,7 @@ from genvision.analysis import skips
 from genvision.analysis.perform import judged
 from genvision.analysis.runs import Runs
 from genvision.analysis.skips import skipping, without_branch, without_skip
-from genvision.scoring import weights_hash
+from genvision.fingerprint import short_hash
 from genvision.spec import ImageSpec
 
 SPEC = ImageSpec(1, 8, 8)
@@ -37,9 +37,9 @@ def test_a_block_is_its_skip_and_its_branches(trunk):
 
 def test_measuring_changes_no_weight(tmp_path, trained):
     runs = Runs(tmp_path, "smoke", [trained("diffusion", backbone).path for backbone in ("vit", "convnet")])
-    before = [weights_hash(one.family) for one in runs.given]
+    before = [short_hash(one.family) for one in runs.given]
     rows = skips.STUDY.measure({"groups": 2, "batch": 4}, runs)
-    assert [weights_hash(one.family) for one in runs.given] == before
+    assert [short_hash(one.family) for one in runs.given] == before
     assert {row["part"] for row in rows} == {"skip", "branch", "alignment", "alignment without skip"}
     assert all(row["value"] > 0 for row in rows if row["part"] in ("skip", "branch"))
 

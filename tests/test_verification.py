@@ -11,7 +11,10 @@ from runs import fresh_launch, genvision, pictures, train, trained  # noqa: F401
 from genvision.errors import RunError
 from genvision.evaluation.difference import difference
 from genvision.evaluation.record import FILE_NAME, read_record
+from genvision.fingerprint import weights_sha256
+from genvision.loading import load
 from genvision.reproduction import _configuration
+from genvision.run_folder import RunFolder
 from genvision.verification import Check
 
 
@@ -44,6 +47,13 @@ def test_an_honest_record_is_verified_field_by_field(scored):
     assert f"bits_per_dim.value {record['bits_per_dim']['value']}" in lines
 
 
+def test_a_record_names_the_weights_that_drew_its_images(scored):
+    named = read_record(scored / FILE_NAME)["weights_sha256"]
+    (newest,) = RunFolder(scored).checkpoints.glob("step-*6")
+    averaged, before = (load(folder).generator for folder in (newest, newest.with_name("step-000000003")))
+    assert weights_sha256(averaged) == weights_sha256(load(scored).generator) == named != weights_sha256(before)
+
+
 def test_scored_images_that_were_not_kept_and_other_steps_are_drawn_again(pictures, tmp_path):
     words = ("family=diffusion", "backbone=mixer", "run.name=row", "score.num_images=6", "sample.num_images=4")
     said = train(pictures, tmp_path, *words, "score.extractor=efficientnet-lite0")
@@ -73,6 +83,7 @@ EDITS = {
     "validation.validation_loss": lambda record: record["validation"].update(validation_loss=1.0),
     "config_hash": lambda record: record.update(config_hash="0" * 64),
     "dataset_sha256": lambda record: record.update(dataset_sha256="0" * 64),
+    "weights_sha256": lambda record: record.update(weights_sha256="0" * 64),
     "bits_per_dim.value": lambda record: record["bits_per_dim"].update(value=record["bits_per_dim"]["value"] - 1e-4),
     "metrics.frechet.value": lambda record: record["metrics"]["frechet"].update(value=1.0),
     "metrics.kid.std": lambda record: record["metrics"]["kid"].update(std=0.5),

@@ -14,9 +14,9 @@ from genvision.config.trunks import BACKBONES
 from genvision.errors import RunError
 from genvision.experiment import run
 from genvision.families.base import Family
+from genvision.fingerprint import short_hash
 from genvision.loading import load
 from genvision.run_folder import RunFolder
-from genvision.scoring import weights_hash
 
 SHARED = ("data=fashion_mnist_mini", "log.grid_every_steps=0", "score.num_images=0", "sample.num_images=16")
 TOY = (
@@ -89,7 +89,7 @@ class Runs:
             found = sorted(fitting, key=lambda one: order.index(one.config.backbone))
             if not found:
                 raise RunError(f"--runs: none is of family={family} and a backbone of {', '.join(order)}; add one")
-        self.read |= {one.folder.name: weights_hash(one.family) for one in found}
+        self.read |= {one.folder.name: short_hash(one.family) for one in found}
         return found
 
     def _train(self, family: str, backbone: str, seed: int, own: Sequence[str]) -> Path:

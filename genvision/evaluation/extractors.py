@@ -21,6 +21,7 @@ from genvision.evaluation.inception import Inception
 from genvision.evaluation.registered import registered, registered_names, registered_weights, source_sha256
 from genvision.evaluation.transformers import Clip, DinoV2
 from genvision.evaluation.weights import Weights
+from genvision.fingerprint import weights_sha256
 
 if TYPE_CHECKING:
     from genvision.evaluation.features import Features
@@ -162,7 +163,7 @@ def make_extractor(name: str, weights: str | None = None, device: torch.device |
     kind = _kind(name)
     found = kind.find(weights)
     module = kind.build(found)
-    return Extractor(kind, module, found.sha256 if found else files.state_sha256(module), device)
+    return Extractor(kind, module, found.sha256 if found else weights_sha256(module), device)
 
 
 def _kind(name: str) -> Kind:

@@ -43,6 +43,7 @@ OPTIONAL = {
     "left_out": Field((list,), "training files that could not be used, with the reason; a thousand at most"),
     "skipped_steps": Field(COUNT, "of steps: those whose loss or gradient was not finite, which changed no weight"),
     "dataset_sha256": Field(TEXT, "SHA-256 of the pixels of the training images"),
+    "weights_sha256": Field(TEXT, "SHA-256 of the averaged weights that images are drawn from"),
     "git": Field((dict,), "commit and dirty flag of the checkout that ran; null outside of one"),
     "packages": Field((dict,), "name -> version"),
     "device": Field(TEXT, "model of the accelerator, or cpu"),

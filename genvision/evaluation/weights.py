@@ -9,8 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from torch import nn
-
 from genvision.errors import DataError
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -107,14 +105,6 @@ def verified(path: Path, sha256: str, remedy: str) -> Weights:
     if not found.startswith(sha256):
         raise DataError(f"extractor weights {path}: SHA-256 {found[:8]}… is not the published {sha256[:8]}…; {remedy}")
     return Weights(path, found)
-
-
-def state_sha256(module: nn.Module) -> str:
-    """SHA-256 over names and bytes of all tensors of a module."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _download(wanted: Published, path: Path) -> None:

@@ -6,7 +6,6 @@ was trained on is kept in `state`, and a codec with other weights is refused.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +17,7 @@ from genvision.families.autoencoder import Autoencoder
 from genvision.families.codec import Codec
 from genvision.families.quantised import QuantisedVAE
 from genvision.families.vae import VAE
+from genvision.fingerprint import short_hash
 from genvision.probability.randomness import Stream, normal
 from genvision.spec import Batch, Draw, ImageSpec
 
@@ -37,7 +37,7 @@ class AutoencoderCodec(Codec):
                 f"the codec was trained on images {vae.spec.shape} of {vae.spec.classes} classes, "
                 f"these are {spec.shape} of {spec.classes}; train one on this data"
             )
-        found = fingerprint(vae)
+        found = short_hash(vae)
         if found != state["fingerprint"]:
             raise RunError(
                 f"the codec's weights have hash {found}, the generator was trained on those of hash "
@@ -120,27 +120,18 @@ def make_codec(vae: Autoencoder, spec: ImageSpec, state: dict[str, Any]) -> Auto
 def unmeasured(vae: Autoencoder) -> dict[str, Any]:
     """The state of a codec whose latents stay as they are."""
     f = vae.options.latent_channels
-    return {"fingerprint": fingerprint(vae), "mean": [0.0] * f, "std": [1.0] * f}
+    return {"fingerprint": short_hash(vae), "mean": [0.0] * f, "std": [1.0] * f}
 
 
 @torch.no_grad()
 def measure(vae: Autoencoder, batches: Iterable[tuple[Batch, Draw]]) -> dict[str, Any]:
     """The state of a codec: fingerprint and, where latents are Gaussian, mean and deviation of each channel."""
     if not isinstance(vae, VAE):
-        return {"fingerprint": fingerprint(vae)}
+        return {"fingerprint": short_hash(vae)}
     n, total, squares = 0, torch.zeros(()), torch.zeros(())
     for batch, draw in batches:
         z = drawn_latents(vae, batch, draw).double().cpu().movedim(1, 0).flatten(1)  # (F, B h w)
         n, total, squares = n + z.shape[1], total + z.sum(1), squares + z.square().sum(1)
     mean = total / n
     std = (squares / n - mean.square()).sqrt()
-    return {"fingerprint": fingerprint(vae), "mean": mean.tolist(), "std": std.tolist()}
-
-
-def fingerprint(module: torch.nn.Module) -> str:
-    """First 16 hexadecimal digits of the SHA-256 over names and values of all weights and kept buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return {"fingerprint": short_hash(vae), "mean": mean.tolist(), "std": std.tolist()}
