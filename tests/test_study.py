@@ -135,12 +135,22 @@ def test_given_runs_are_read_and_not_changed(tmp_path, trained):
     assert (tree(vit), tree(convnet)) == before
 
 
-def test_missing_runs_are_trained_once(tmp_path):
+def test_missing_runs_are_trained_once_for_the_same_versions_and_device(tmp_path):
     (one,) = Runs(tmp_path, "smoke").of("vae", backbones=["vit"])
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     (two,) = Runs(tmp_path, "smoke").of("vae", backbones=["vit"])
     assert one.folder.name == "vae-vit-seed0" and short_hash(one.family) == short_hash(two.family)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+    record = json.loads(one.folder.result.read_text())
+    of = f"genvision {record['packages']['genvision']} and torch"
+    for other, told in (
+        ({"packages": record["packages"] | {"torch": "1.0+cpu"}}, f"{of} 1.0 on cpu"),
+        ({"packages": None}, "genvision None and torch None on cpu"),
+        ({"device": "NVIDIA A100"}, "on NVIDIA A100"),
+    ):
+        one.folder.result.write_text(json.dumps(record | other))
+        with pytest.raises(RunError, match=f"vae-vit-seed0 was trained by .*{told}; remove it, or all of"):
+            Runs(tmp_path, "smoke").of("vae", backbones=["vit"])
 
 
 def test_runs_that_cannot_serve(tmp_path, trained):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from genvision import data
 from genvision.analysis import delta, epsilon, learning
+from genvision.analysis.conditions import conditions
 from genvision.analysis.learning import learning_curve, macs_per_image, remembered, trained
 from genvision.analysis.perform import judged
 from genvision.analysis.sweep import AUTOREGRESSIVE, FAMILIES, PRESETS, words
@@ -69,6 +72,24 @@ def test_what_was_kept_of_other_words_is_made_anew(tmp_path):
     path, made = tmp_path / "kept.json", iter([[{"x": 1}], [{"x": 2}]])
     for words_of, x in (("a", 1), ("a", 1), ("b", 2), ("b", 2)):
         assert remembered(path, [words_of], lambda: next(made)) == [{"x": x}]
+
+
+@pytest.mark.parametrize(
+    "other", [{"versions": {"genvision": "0.1", "torch": "2.9"}}, {"device": "cuda"}], ids=["versions", "device"]
+)
+def test_what_was_kept_under_other_conditions_is_made_anew(tmp_path, monkeypatch, other):
+    here = {"versions": {"genvision": "0.2", "torch": "2.9"}, "device": "cpu"}
+    path, made = tmp_path / "kept.json", iter([[{"x": 1}], [{"x": 2}], [{"x": 3}]])
+    for place, x in ((here, 1), (here, 1), (here | other, 2), (here | other, 2), (here, 3)):
+        monkeypatch.setattr(learning, "conditions", lambda place=place: place)
+        assert remembered(path, ["a"], lambda: next(made)) == [{"x": x}]
+
+
+def test_what_was_kept_without_its_conditions_is_made_anew(tmp_path):
+    path = tmp_path / "kept.json"
+    path.write_text('{"words": ["a"], "rows": [{"x": 1}]}')
+    assert remembered(path, ["a"], lambda: [{"x": 2}]) == [{"x": 2}]
+    assert json.loads(path.read_text()) == {"words": ["a"], **conditions(), "rows": [{"x": 2}]}
 
 
 def points(speed, exponent=1.0, level=2.0, steps=STEPS):

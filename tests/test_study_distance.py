@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from genvision.analysis import distance
 from genvision.analysis.perform import judged
+from genvision.analysis.runs import Runs
 from genvision.config.trunks import BACKBONES
 
 
@@ -18,6 +21,20 @@ def test_the_toy_agrees_and_noise_does_by_chance():
     mixed = torch.cat([images[..., :8], distance.toy(500, 6, 1)[..., 8:]], 3)
     assert distance.agreement(mixed) == pytest.approx(0.5, abs=0.03)
     assert distance.agreement(torch.cat([images[..., :8], 255 - images[..., 8:]], 3)) == 0.0
+
+
+def test_numbers_of_other_numbers_of_images_are_not_taken_for_these(tmp_path, monkeypatch):
+    seen = []
+
+    def trained(words, steps, *, images):
+        seen.append(len(images[0].images))
+        return SimpleNamespace(sample=lambda n, seed: distance.toy(n, 0, seed)), [{"loss": 1.0}]
+
+    monkeypatch.setattr(distance, "trained", trained)
+    setting = {"gaps": (0,), "images": 8, "steps": 1, "samples": 2, "seeds": (0,)}
+    for images in (8, 8, 16, 16):
+        distance.measure(setting | {"images": images}, Runs(tmp_path, "smoke"))
+    assert seen == [8] * len(BACKBONES) + [16] * len(BACKBONES)
 
 
 def table(far, local, jitter=0.0, seeds=3):

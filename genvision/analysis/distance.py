@@ -49,6 +49,7 @@ def measure(setting: Setting, runs: Runs) -> Rows:
                     *(f"backbone={backbone}", f"train.seed={seed}", "train.batch_size=32", "train.warmup_steps=10"),
                     *("train.schedule=constant", "train.validation_images=64"),
                 ]
+                told = [*words, f"{setting['images']} images"]
 
                 def compute(words=words, sets=sets, seed=seed) -> Rows:
                     family, points = trained(words, (setting["steps"],), images=(sets[0], sets[1]))
@@ -57,7 +58,7 @@ def measure(setting: Setting, runs: Runs) -> Rows:
 
                 name = f"gap{gap}-{backbone}-seed{seed}-steps{setting['steps']}-{setting['samples']}.json"
                 place = {"part": "pairs", "what": backbone, "gap": gap, "seed": seed}
-                rows += [place | row for row in remembered(runs.folder / "distance" / name, words, compute)]
+                rows += [place | row for row in remembered(runs.folder / "distance" / name, told, compute)]
     return rows
 
 

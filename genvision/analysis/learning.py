@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from genvision import data
+from genvision.analysis.conditions import conditions
 from genvision.analysis.study import Rows
 from genvision.build import build, cost
 from genvision.config import load_config
@@ -96,9 +97,10 @@ def learning_curve(folder: Path, words: Sequence[str], steps: Sequence[int]) -> 
 
 
 def remembered(path: Path, words: list[str], compute: Callable[[], Rows]) -> Rows:
-    """What `compute` gives; computed once, and then read from a file as long as `words` are those that it is of."""
-    if path.is_file() and (kept := json.loads(path.read_text()))["words"] == words:
+    """What `compute` gives; computed once, and then read from a file as long as words and conditions are its own."""
+    told = {"words": words, **conditions()}
+    if path.is_file() and told.items() <= (kept := json.loads(path.read_text())).items():
         return kept["rows"]
     rows = compute()
-    write_text(path, json.dumps({"words": words, "rows": rows}, indent=1) + "\n")
+    write_text(path, json.dumps(told | {"rows": rows}, indent=1) + "\n")
     return rows

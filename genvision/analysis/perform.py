@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from genvision import __version__
+from genvision.analysis.conditions import conditions
 from genvision.analysis.figures import new_figure, save
 from genvision.analysis.runs import Runs
 from genvision.analysis.study import PRESETS, Rows, Study
@@ -99,10 +97,7 @@ def judged(study: Study, table: Rows) -> dict[str, Any]:
 
 def protocol(study: Study, preset: str) -> dict[str, Any]:
     """What the numbers depend on; seeds and n of everything are among the settings."""
-    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    settings = json.loads(json.dumps(dict(study.presets[preset])))
-    versions = {"genvision": __version__, "torch": torch.__version__.split("+")[0]}
-    return {"preset": preset, "settings": settings, "versions": versions, "device": device.type}
+    return {"preset": preset, "settings": json.loads(json.dumps(dict(study.presets[preset]))), **conditions()}
 
 
 def summary(told: dict[str, Any]) -> str:

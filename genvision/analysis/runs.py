@@ -8,10 +8,12 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+from genvision.analysis.conditions import differ
 from genvision.config import load_config
 from genvision.config.schema import Config
 from genvision.config.trunks import BACKBONES
 from genvision.errors import RunError
+from genvision.evaluation.record import read_record
 from genvision.experiment import run
 from genvision.families.base import Family
 from genvision.fingerprint import short_hash
@@ -58,7 +60,8 @@ class Trained(NamedTuple):
 class Runs:
     """What a study may read.
 
-    folder  where missing runs are trained, as `genvision train` does it, and found the next time
+    folder  where missing runs are trained, as `genvision train` does it, and found the next time: RunError where they
+            are of other versions or another kind of device
     preset  which of TRAINED
     given   runs to be read in place of them; RunError where one of them is none
     """
@@ -98,9 +101,15 @@ class Runs:
         cell = f"family={family}", f"backbone={backbone}", *budgets[family], f"train.seed={seed}"
         words = [*SHARED, *shared, *cell, *own]
         config = load_config(None, [*words, f"run.dir={self.folder}", f"run.name={name}"])
-        if not _is_finished(self.folder / name):
+        path = self.folder / name
+        if not _is_finished(path):
             run(config, resume="auto", command=f"genvision train {' '.join(words)}")
-        return self.folder / name
+        elif told := differ(read_record(RunFolder(path).result)):
+            raise RunError(
+                f"{path} was trained by {told}; remove it, or all of {self.folder}, to train anew, or read it as it is "
+                "with --runs"
+            )
+        return path
 
 
 @cache
