@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from cells import make_cell, randomise
@@ -11,12 +13,13 @@ from torch import nn
 from genvision.analysis import sight
 from genvision.analysis.perform import judged
 from genvision.analysis.reach import attention_distance, distances, heard, recorded, uniform_distance, width
-from genvision.analysis.runs import Runs
+from genvision.analysis.runs import Runs, Trained
 from genvision.fingerprint import short_hash
 from genvision.layers.resample import ConvStem
-from genvision.spec import ImageSpec
+from genvision.spec import Batch, Draw, ImageSpec
 
 GRID = (3, 4)
+GRIDS = {"vit": (4, 8), "unet": (2, 4)}  # of attention in denoisers of 8 x 16 pixels
 
 
 def test_distances_of_a_grid():
@@ -91,6 +94,17 @@ def test_measuring_changes_no_weight(tmp_path, trained):
     }
     assert all(0 < row["value"] < 8 for row in rows if row["part"].endswith("field"))
     assert {row["i"] for row in rows if row["part"] == "encoder attention"} == {0, 1}, "layers of the trunk alone"
+
+
+@pytest.mark.parametrize("backbone", ["vit", "unet"])
+def test_heads_of_a_rectangular_image_look_over_its_own_grid(backbone):
+    family = make_cell("diffusion", (backbone,), ImageSpec(1, 8, 16)).eval()
+    one = Trained(None, SimpleNamespace(backbone=backbone), family)
+    draw = Draw(0, 0, torch.arange(2))
+    rows = sight.attended(one, "denoiser", Batch(torch.zeros(2, 1, 8, 16, dtype=torch.uint8), None), draw, 0)
+    down = 8 // GRIDS[backbone][0]
+    expected = round(down * uniform_distance(GRIDS[backbone]), 4)
+    assert rows and {row["uniform"] for row in rows} == {expected}
 
 
 def table(convnet, vit, heads, groups=3, jitter=0.0):

@@ -54,14 +54,14 @@ def attended(one: Trained, role: str, batch: Batch, draw: Draw, group: int) -> R
     """The distance of every head of full attention, and that of attending to all tokens alike."""
     network = getattr(one.family, role)
     with recorded(network) as weights:
-        forward(one.family, role, batch, draw)()
+        grids = {site.module: site.grid for site in sites(network, forward(one.family, role, batch, draw)).values()}
     rows: Rows = []
-    own = (each for name, each in weights.items() if name.startswith("trunk."))  # not of the latents above the grid
-    for i, each in enumerate(own):
-        side = round(each.shape[-1] ** 0.5)
-        grid = side, each.shape[-1] // side
+    own = [name for name in weights if name.startswith("trunk.")]  # not of the latents above the grid
+    for i, name in enumerate(own):
+        each, grid = weights[name], grids[network.get_submodule(name)]
+        assert grid is not None, "attention mixes the positions of a block"
         pixels = batch.images.shape[2] / grid[0]
-        base = {"part": f"{role} attention", "what": one.config.backbone, "seed": group, "i": i}
+        base: dict[str, Any] = {"part": f"{role} attention", "what": one.config.backbone, "seed": group, "i": i}
         base["uniform"] = round(pixels * uniform_distance(grid), 4)
         found = (pixels * attention_distance(each, grid)).tolist()
         rows += [base | {"head": head, "value": round(value, 4)} for head, value in enumerate(found)]
