@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from genvision import data
 from genvision.analysis.classifiers import CLASSIFIERS, accuracy, shifted, trained_classifier
-from genvision.analysis.estimates import over_seeds, select
+from genvision.analysis.estimates import differences, mean_of, over_seeds, seed_differences, seed_means, select
 from genvision.analysis.figures import look, panels
 from genvision.analysis.runs import Runs
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
@@ -40,33 +40,24 @@ def measure(setting: Setting, runs: Runs) -> Rows:
 
 def loss(table: Rows, training: str, backbone: str) -> dict[int, float]:
     """{seed: accuracy lost by a shift of FAR pixels}"""
-    near, far = (
-        {row["seed"]: row["value"] for row in select(table, training, backbone, shift=shift)} for shift in (0, FAR)
-    )
-    return {seed: near[seed] - far[seed] for seed in near.keys() & far.keys()}
-
-
-def difference(of: str, more: dict[int, float], less: dict[int, float]) -> list[Estimate]:
-    return over_seeds(
-        of, [{"seed": seed, "value": more[seed] - less[seed]} for seed in sorted(more.keys() & less.keys())]
-    )
+    return differences(*(seed_means(select(table, training, backbone, shift=shift)) for shift in (0, FAR)))
 
 
 def lost(table: Rows, backbones: tuple[str, ...]) -> list[Estimate]:
     """What a shift costs after training on images as they are."""
     losses = {name: loss(table, "as they are", name) for name in backbones}
-    return [found for name, each in losses.items() for found in difference(name, each, dict.fromkeys(each, 0.0))]
+    return [found for name, each in losses.items() for found in mean_of(name, list(each.values()))]
 
 
 def more_than_convnet(table: Rows, backbone: str) -> list[Estimate]:
     pair = [loss(table, "as they are", name) for name in (backbone, "convnet")]
-    return difference(f"{backbone} less convnet", *pair)
+    return seed_differences(f"{backbone} less convnet", *pair)
 
 
 def saved(table: Rows, backbones: tuple[str, ...]) -> list[Estimate]:
     """How much of the loss training on shifted images takes away."""
     pairs = {name: [loss(table, training, name) for training in TRAINING] for name in backbones}
-    return [found for name, pair in pairs.items() for found in difference(name, *pair)]
+    return [found for name, pair in pairs.items() for found in seed_differences(name, *pair)]
 
 
 def draw(table: Rows, figure: Figure) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genvision.analysis.capture import sites
 from genvision.analysis.curves import curve, whole_numbers
-from genvision.analysis.estimates import mean_of, seed_means, select
+from genvision.analysis.estimates import mean_of, seed_differences, seed_means, select
 from genvision.analysis.figures import panels
 from genvision.analysis.passes import noisy, test_batches
 from genvision.analysis.reach import heard
@@ -63,8 +63,7 @@ def fallen(table: Rows, backbone: str) -> list[Estimate]:
     """The share of a token's own patch after the first block less that after the last."""
     rows = select(table, "own patch", backbone)
     last = max(row["i"] for row in rows)
-    first, deepest = (seed_means([row for row in rows if row["i"] == i]) for i in (1, last))
-    return mean_of(backbone, [first[seed] - deepest[seed] for seed in first])
+    return seed_differences(backbone, *(seed_means([row for row in rows if row["i"] == i]) for i in (1, last)))
 
 
 def left(table: Rows) -> list[Estimate]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genvision import data
 from genvision.analysis.curves import curve
-from genvision.analysis.estimates import mean_of, over_seeds, seed_means, seed_ratios, select
+from genvision.analysis.estimates import over_seeds, seed_differences, seed_means, seed_ratios, select
 from genvision.analysis.figures import panels
 from genvision.analysis.patched import Cell, fit, loss_on, make
 from genvision.analysis.runs import Runs
@@ -82,11 +82,9 @@ def healed(table: Rows, smoother: str) -> list[Estimate]:
     """The seams of a ViT's plain patches less those with a smoother."""
     found = []
     for side in SIDES:
-        plain, smooth = (
-            seed_means(select(table, "seams", name, side=side)) for name in ("vit", str(Cell("vit", side, smoother)))
-        )
-        values = [plain[seed] - smooth[seed] for seed in plain if seed in smooth]
-        found += mean_of(f"patches of {side}", values)
+        names = "vit", str(Cell("vit", side, smoother))
+        both = (seed_means(select(table, "seams", name, side=side)) for name in names)
+        found += seed_differences(f"patches of {side}", *both)
     return found
 
 

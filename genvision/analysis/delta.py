@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from genvision.analysis.estimates import over_seeds, select
+from genvision.analysis.estimates import differences, over_seeds, seed_differences, select
 from genvision.analysis.figures import look, panels
 from genvision.analysis.learning import learning_curve
 from genvision.analysis.runs import Runs
@@ -87,16 +87,15 @@ def advantage(table: Rows, order: str, budgets: tuple[str, ...] = ("images",)) -
         curves = curves_of(select(table, order, side=side))
         most = min(points[-1][budget] for points in curves.values())
         at = {key: float(np.interp(most, *columns(points, budget))) for key, points in curves.items()}
-        seeds = sorted(seed for name, seed in curves if name == "vit")
-        rows = [{"seed": seed, "value": at["convnet", seed] - at["vit", seed]} for seed in seeds]
-        found += over_seeds(f"{side} x {side}, {order}, equal {budget}", rows)
+        both = ({seed: loss for (of, seed), loss in at.items() if of == name} for name in ("convnet", "vit"))
+        found += seed_differences(f"{side} x {side}, {order}, equal {budget}", *both)
     return found
 
 
 def disorder(table: Rows, side: int, backbone: str) -> dict[int, float]:
     """{seed: bits/dim that a fixed permutation of the pixels costs}"""
     plain, shuffled = (last(table, order, side, backbone) for order in ORDERS)
-    return {seed: shuffled[seed] - plain[seed] for seed in plain}
+    return differences(shuffled, plain)
 
 
 def columns(points: Rows, budget: str) -> tuple[list[float], list[float]]:
@@ -107,8 +106,7 @@ def more_disorder(table: Rows) -> list[Estimate]:
     """What a permutation costs the ConvNet, less what it costs the ViT."""
     found = []
     for side in sides(table):
-        conv, vit = (disorder(table, side, name) for name in ("convnet", "vit"))
-        found += over_seeds(f"{side} x {side}", [{"seed": seed, "value": conv[seed] - vit[seed]} for seed in vit])
+        found += seed_differences(f"{side} x {side}", *(disorder(table, side, name) for name in ("convnet", "vit")))
     return found
 
 

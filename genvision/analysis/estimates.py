@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.stats import linregress, t
@@ -36,9 +36,19 @@ def over_seeds(of: str, rows: Rows) -> list[Estimate]:
 
 
 def seed_ratios(of: str, above: Rows, below: Rows) -> list[Estimate]:
-    """The mean over seeds of the ratio of two means of the same seed."""
+    """The mean over seeds of the ratio of two means of the same seed; a seed that only one has is left out."""
     over, under = seed_means(above), seed_means(below)
     return mean_of(of, [over[seed] / under[seed] for seed in over if seed in under])
+
+
+def seed_differences(of: str, more: Mapping[int, float], less: Mapping[int, float]) -> list[Estimate]:
+    """The mean over seeds of one number less another of the same seed."""
+    return mean_of(of, list(differences(more, less).values()))
+
+
+def differences(more: Mapping[int, float], less: Mapping[int, float]) -> dict[int, float]:
+    """{seed: one number less another}; a seed that only one of them has is left out."""
+    return {seed: value - less[seed] for seed, value in more.items() if seed in less}
 
 
 def mean_of(of: str, values: list[float]) -> list[Estimate]:

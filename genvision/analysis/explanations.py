@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from genvision.analysis.curves import as_map, point, whole_numbers
-from genvision.analysis.estimates import mean_of, over_seeds, seed_means, select
+from genvision.analysis.estimates import over_seeds, seed_differences, seed_means, select
 from genvision.analysis.explaining import middle, occluded, per_patch, rank_correlation
 from genvision.analysis.figures import panels
 from genvision.analysis.passes import test_batches
@@ -73,8 +73,8 @@ def agreement(table: Rows, name: str, backbone: str) -> list[Estimate]:
 
 def worse(table: Rows) -> list[Estimate]:
     """The agreement of gradients for a ViT less that for a ConvNet."""
-    vit, convnet = (seed_means(select(table, "agreement", name, j="gradient")) for name in ("vit", "convnet"))
-    return mean_of("vit less convnet", [vit[seed] - convnet[seed] for seed in vit if seed in convnet])
+    both = (seed_means(select(table, "agreement", name, j="gradient")) for name in ("vit", "convnet"))
+    return seed_differences("vit less convnet", *both)
 
 
 def adapting(table: Rows) -> list[Estimate]:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
-from genvision.analysis.estimates import crossing, over_seeds, select
+from genvision.analysis.estimates import crossing, differences, mean_of, select
 from genvision.analysis.figures import look, panels
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Study
 from genvision.analysis.sweep import FAMILIES, PRESETS, UNITS, measure
@@ -34,17 +34,12 @@ def excess(table: Rows, family: str, backbone: str, fraction: float) -> dict[int
     return {seed: one[seed] / other[seed] - 1 for seed in one}
 
 
-def estimates(of: str, values: dict[int, float]) -> list[Estimate]:
-    return over_seeds(of, [{"seed": seed, "value": value} for seed, value in values.items()])
-
-
 def behind(table: Rows, place: int, backbone: str = "vit", sign: int = 1) -> list[Estimate]:
     """By which share of the ConvNet's loss a backbone's is larger, or smaller with sign -1; place: 0 the least data."""
     fraction, found = shares(table)[place], []
     for family in FAMILIES:
-        values = excess(table, family, backbone, fraction)
-        of = f"{family}, {fraction:.1%} of the data"
-        found += estimates(of, {seed: sign * value for seed, value in values.items()})
+        values = excess(table, family, backbone, fraction).values()
+        found += mean_of(f"{family}, {fraction:.1%} of the data", [sign * value for value in values])
     return found
 
 
@@ -52,8 +47,8 @@ def gains(table: Rows, sign: int) -> list[Estimate]:
     """What the step from the least to all of the data does for the ViT, beyond what it does for the ConvNet."""
     found = []
     for family in FAMILIES:
-        few, many = (excess(table, family, "vit", shares(table)[place]) for place in (0, -1))
-        found += estimates(family, {seed: sign * (few[seed] - many[seed]) for seed in few})
+        ends = (excess(table, family, "vit", shares(table)[place]) for place in (0, -1))
+        found += mean_of(family, [sign * value for value in differences(*ends).values()])
     return found
 
 
@@ -80,7 +75,7 @@ def draw(table: Rows, figure: Figure) -> None:
     axes = panels(figure, 1, len(FAMILIES), width=3.0, height=2.8)
     for ax, family in zip(axes, FAMILIES, strict=True):
         for k, backbone in enumerate(BACKBONES):
-            found = [estimates("", least(table, family, backbone, share))[0] for share in shares(table)]
+            found = [mean_of("", list(least(table, family, backbone, share).values()))[0] for share in shares(table)]
             places = [share * (1 + 0.06 * (k - 1)) for share in shares(table)]
             errors = [(one.high - one.low) / 2 for one in found]
             ax.errorbar(places, [one.value for one in found], errors, label=backbone, capsize=2, **look(k))

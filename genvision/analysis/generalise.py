@@ -7,7 +7,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from genvision.analysis.curves import curve
-from genvision.analysis.estimates import mean_of, seed_means, select
+from genvision.analysis.estimates import mean_of, seed_differences, seed_means, select
 from genvision.analysis.figures import panels
 from genvision.analysis.learning import held_out_loss, loaded, remembered, trained
 from genvision.analysis.runs import Runs
@@ -67,8 +67,7 @@ def closes(table: Rows, backbone: str) -> list[Estimate]:
     """By how much a gap is smaller on all of the data than on the least."""
     found = []
     for family in SIDES:
-        few, all_of_it = (gap(table, family, backbone, place) for place in (0, -1))
-        found += mean_of(f"{family}, {backbone}", [few[seed] - all_of_it[seed] for seed in few])
+        found += seed_differences(f"{family}, {backbone}", *(gap(table, family, backbone, place) for place in (0, -1)))
     return found
 
 
@@ -76,8 +75,8 @@ def wider(table: Rows, place: int) -> list[Estimate]:
     """The ViT's gap less the ConvNet's."""
     found = []
     for family in SIDES:
-        vit, convnet = (gap(table, family, name, place) for name in ("vit", "convnet"))
-        found += mean_of(f"{family}, vit less convnet", [vit[seed] - convnet[seed] for seed in vit])
+        both = (gap(table, family, name, place) for name in ("vit", "convnet"))
+        found += seed_differences(f"{family}, vit less convnet", *both)
     return found
 
 

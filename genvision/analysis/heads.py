@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from genvision import data
 from genvision.analysis.classifiers import accuracy, fitted
 from genvision.analysis.curves import point
-from genvision.analysis.estimates import mean_of, over_seeds, seed_means, select
+from genvision.analysis.estimates import over_seeds, seed_differences, seed_means, select
 from genvision.analysis.figures import panels
 from genvision.analysis.learning import remembered
 from genvision.analysis.reading import HEADS, MEAN, MLP, ONE, TOKEN, Reader
@@ -48,8 +48,8 @@ def scored(setting: Setting, backbone: str, head: str, seed: int, train: data.Im
 
 def difference(table: Rows, backbone: str, one: str, other: str) -> list[Estimate]:
     """Accuracy of a head less that of another."""
-    more, less = (seed_means(select(table, backbone, head)) for head in (one, other))
-    return mean_of(f"{backbone}, {one} less {other}", [more[seed] - less[seed] for seed in more])
+    both = (seed_means(select(table, backbone, head)) for head in (one, other))
+    return seed_differences(f"{backbone}, {one} less {other}", *both)
 
 
 def draw(table: Rows, figure: Figure) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from genvision.analysis.curves import curve, point, whole_numbers
-from genvision.analysis.estimates import mean_of, over_seeds, seed_means, seed_ratios, select
+from genvision.analysis.estimates import over_seeds, seed_differences, seed_means, seed_ratios, select
 from genvision.analysis.figures import panels
 from genvision.analysis.latent_space import path_lengths, use_of_latents
 from genvision.analysis.passes import test_batches
@@ -89,8 +89,8 @@ def differences(table: Rows, part: str, more: str, less: str) -> list[Estimate]:
     """One decoder's less another's, under each encoder."""
     found = []
     for encoder in BACKBONES:
-        one, other = (seed_means(of_decoders(table, part, decoder, encoder)) for decoder in (more, less))
-        found += mean_of(f"encoder {encoder}", [one[seed] - other[seed] for seed in one if seed in other])
+        both = (seed_means(of_decoders(table, part, decoder, encoder)) for decoder in (more, less))
+        found += seed_differences(f"encoder {encoder}", *both)
     return found
 
 
@@ -98,8 +98,8 @@ def saved_by_depth(table: Rows) -> list[Estimate]:
     """The bits/dim of the shallowest ConvNet less those of the deepest."""
     rows = select(table, "depth")
     depths = [row["i"] for row in rows] or [0]
-    shallow, deep = (seed_means([row for row in rows if row["i"] == end]) for end in (min(depths), max(depths)))
-    return mean_of("convnet", [shallow[seed] - deep[seed] for seed in shallow if seed in deep])
+    ends = (seed_means([row for row in rows if row["i"] == end]) for end in (min(depths), max(depths)))
+    return seed_differences("convnet", *ends)
 
 
 def draw(table: Rows, figure: Figure) -> None:

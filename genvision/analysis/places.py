@@ -12,7 +12,7 @@ from torch import Tensor
 from genvision.analysis.capture import capture
 from genvision.analysis.classifiers import shifted
 from genvision.analysis.curves import curve, point, whole_numbers
-from genvision.analysis.estimates import mean_of, over_seeds, seed_means, select
+from genvision.analysis.estimates import over_seeds, seed_differences, seed_means, select
 from genvision.analysis.figures import panels
 from genvision.analysis.passes import forward, test_batches
 from genvision.analysis.probing import determination, ridge
@@ -104,15 +104,15 @@ def finer(table: Rows) -> list[Estimate]:
     """R^2 of a ViT less that of a ConvNet."""
     found = []
     for role in ROLES:
-        vit, convnet = (seed_means(judged_block(table, role, name)) for name in ("vit", "convnet"))
-        found += mean_of(role, [vit[seed] - convnet[seed] for seed in vit if seed in convnet])
+        both = (seed_means(judged_block(table, role, name)) for name in ("vit", "convnet"))
+        found += seed_differences(role, *both)
     return found
 
 
 def lost(table: Rows) -> list[Estimate]:
     """R^2 of the shift from all places less that from their mean."""
-    whole, pooled = (seed_means(select(table, "encoder, shift", "convnet", left=left)) for left in LEFT)
-    return mean_of("convnet", [whole[seed] - pooled[seed] for seed in whole if seed in pooled])
+    both = (seed_means(select(table, "encoder, shift", "convnet", left=left)) for left in LEFT)
+    return seed_differences("convnet", *both)
 
 
 def draw(table: Rows, figure: Figure) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genvision.analysis.capture import Site, capture, sites
 from genvision.analysis.curves import curve, whole_numbers
-from genvision.analysis.estimates import mean_of, seed_means, select
+from genvision.analysis.estimates import seed_differences, seed_means, select
 from genvision.analysis.figures import panels
 from genvision.analysis.passes import forward, test_batches
 from genvision.analysis.probing import PROBES
@@ -85,7 +85,7 @@ def gain(table: Rows) -> list[Estimate]:
     for role in ROLES:
         for name in BACKBONES:
             first, last = map(seed_means, deep(table, f"{role}, linear", name))
-            found += mean_of(f"{role}, {name}", [last[seed] - first[seed] for seed in last if seed in first])
+            found += seed_differences(f"{role}, {name}", last, first)
     return found
 
 
@@ -94,9 +94,8 @@ def lead(table: Rows, one: str, other: str) -> list[Estimate]:
     found = []
     for role in ROLES:
         for probe in PROBES:
-            each = [seed_means(deep(table, f"{role}, {probe}", name)[1]) for name in (one, other)]
-            values = [each[0][seed] - each[1][seed] for seed in each[0] if seed in each[1]]
-            found += mean_of(f"{role}, {probe}", values)
+            both = (seed_means(deep(table, f"{role}, {probe}", name)[1]) for name in (one, other))
+            found += seed_differences(f"{role}, {probe}", *both)
     return found
 
 

@@ -13,7 +13,7 @@ from genvision import data
 from genvision.analysis.classifiers import CLASSIFIERS, Classifier, shifted, trained_classifier
 from genvision.analysis.corruptions import noisy
 from genvision.analysis.errors_in_common import cohens_kappa, cue_conflict, shape_bias
-from genvision.analysis.estimates import over_seeds, select
+from genvision.analysis.estimates import differences, over_seeds, seed_differences, seed_means, select
 from genvision.analysis.figures import look, panels
 from genvision.analysis.runs import Runs
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
@@ -65,18 +65,10 @@ def measure(setting: Setting, runs: Runs) -> Rows:
     return rows
 
 
-def by_seed(table: Rows, part: str, what: str, **where: object) -> dict[int, float]:
-    return {row["seed"]: row["value"] for row in select(table, part, what, **where)}
-
-
-def estimates(of: str, more: dict[int, float], less: dict[int, float]) -> list[Estimate]:
-    return over_seeds(of, [{"seed": seed, "value": more[seed] - less[seed]} for seed in more])
-
-
 def lost(table: Rows, corruption: str, backbone: str) -> dict[int, float]:
     """{seed: accuracy lost at the worst level}"""
-    clean, worst = (by_seed(table, corruption, backbone, level=CORRUPTIONS[corruption][2][k]) for k in (0, -1))
-    return {seed: clean[seed] - worst[seed] for seed in clean}
+    ends = (CORRUPTIONS[corruption][2][k] for k in (0, -1))
+    return differences(*(seed_means(select(table, corruption, backbone, level=level)) for level in ends))
 
 
 def spared(table: Rows, backbone: str) -> list[Estimate]:
@@ -84,7 +76,7 @@ def spared(table: Rows, backbone: str) -> list[Estimate]:
     return [
         one
         for name in CORRUPTIONS
-        for one in estimates(name, lost(table, name, "convnet"), lost(table, name, backbone))
+        for one in seed_differences(name, lost(table, name, "convnet"), lost(table, name, backbone))
     ]
 
 
@@ -93,14 +85,16 @@ def own_kind(table: Rows) -> list[Estimate]:
     found = []
     for one, other in PAIRS:
         if one != other:
-            across = by_seed(table, "kappa", f"{one} {other}")
+            across = seed_means(select(table, "kappa", f"{one} {other}"))
             for name in (one, other):
-                found += estimates(f"{name}, {one} {other}", by_seed(table, "kappa", f"{name} {name}"), across)
+                within = seed_means(select(table, "kappa", f"{name} {name}"))
+                found += seed_differences(f"{name}, {one} {other}", within, across)
     return found
 
 
 def more_shape(table: Rows) -> list[Estimate]:
-    return estimates("vit less convnet", *(by_seed(table, "shape bias", name) for name in ("vit", "convnet")))
+    both = (seed_means(select(table, "shape bias", name)) for name in ("vit", "convnet"))
+    return seed_differences("vit less convnet", *both)
 
 
 def draw(table: Rows, figure: Figure) -> None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from genvision.analysis.curves import as_map, curve
-from genvision.analysis.estimates import over_seeds, select
+from genvision.analysis.estimates import mean_of, seed_differences, select
 from genvision.analysis.figures import panels
 from genvision.analysis.similarity_table import ACROSS, ROLES, WITHIN, measure
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Study
@@ -31,18 +31,14 @@ def matrices(table: Rows, part: str, one: str, other: str) -> dict[int, np.ndarr
     return found
 
 
-def over_groups(of: str, values: dict[int, float]) -> list[Estimate]:
-    return over_seeds(of, [{"seed": group, "value": value} for group, value in values.items()])
-
-
 def same_layer(table: Rows, other: str) -> list[Estimate]:
     """The share of layers that are most like the same layer of another network of their backbone."""
     found = []
     for role in ROLES:
         for name in WITHIN:
             each = matrices(table, f"{role}, linear", f"{name}-0", f"{name}-{other}")
-            shares = {g: float(np.mean(m.argmax(1) == np.arange(len(m)))) for g, m in each.items()}
-            found += over_groups(f"{role}, {name}", shares)
+            shares = [float(np.mean(m.argmax(1) == np.arange(len(m)))) for m in each.values()]
+            found += mean_of(f"{role}, {name}", shares)
     return found
 
 
@@ -50,11 +46,11 @@ def upper_part(table: Rows) -> list[Estimate]:
     """How much more a ViT's lower third is like any layer of a ConvNet than its upper third is."""
     found = []
     for role in ROLES:
-        values = {}
-        for group, matrix in matrices(table, f"{role}, linear", "convnet-0", "vit-0").items():
+        values = []
+        for matrix in matrices(table, f"{role}, linear", "convnet-0", "vit-0").values():
             best, third = matrix.max(0), max(1, matrix.shape[1] // THIRD)
-            values[group] = float(best[:third].mean() - best[-third:].mean())
-        found += over_groups(role, values)
+            values.append(float(best[:third].mean() - best[-third:].mean()))
+        found += mean_of(role, values)
     return found
 
 
@@ -63,7 +59,7 @@ def likeness_within(table: Rows, more: str, less: str) -> list[Estimate]:
     found = []
     for role in ROLES:
         each = [matrices(table, f"{role}, linear", f"{name}-0", f"{name}-0") for name in (more, less)]
-        found += over_groups(role, {g: away(m) - away(each[1][g]) for g, m in each[0].items() if g in each[1]})
+        found += seed_differences(role, *({group: away(m) for group, m in one.items()} for one in each))
     return found
 
 
@@ -76,12 +72,12 @@ def deeper(table: Rows) -> list[Estimate]:
     """How much deeper, in shares of the network, a ConvNet's layer lies that is most like one of a ViT's lower half."""
     found = []
     for role in ROLES:
-        values = {}
-        for group, matrix in matrices(table, f"{role}, linear", "convnet-0", "vit-0").items():
+        values = []
+        for matrix in matrices(table, f"{role}, linear", "convnet-0", "vit-0").values():
             lower = max(1, matrix.shape[1] // 2)
             match = matrix.argmax(0)[:lower] / max(1, matrix.shape[0] - 1)
-            values[group] = float((match - np.arange(lower) / max(1, matrix.shape[1] - 1)).mean())
-        found += over_groups(role, values)
+            values.append(float((match - np.arange(lower) / max(1, matrix.shape[1] - 1)).mean()))
+        found += mean_of(role, values)
     return found
 
 

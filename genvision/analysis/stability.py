@@ -8,7 +8,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from genvision.analysis.curves import curve
-from genvision.analysis.estimates import mean_of, seed_means, select
+from genvision.analysis.estimates import mean_of, seed_differences, seed_means, select
 from genvision.analysis.figures import look, panels
 from genvision.analysis.learning import held_out_loss, loaded, remembered, trained
 from genvision.analysis.runs import Runs
@@ -99,8 +99,7 @@ def best(table: Rows, what: str) -> dict[int, float]:
 
 def steadier(table: Rows, without: str) -> list[Estimate]:
     """Powers of ten by which rates of the whole block may be larger."""
-    whole, other = largest(table, BLOCKS[WHOLE]), largest(table, without)
-    return mean_of(f"whole block over {without}", [whole[seed] - other[seed] for seed in whole])
+    return seed_differences(f"whole block over {without}", largest(table, BLOCKS[WHOLE]), largest(table, without))
 
 
 def lost(table: Rows, without: str) -> list[Estimate]:
@@ -109,7 +108,7 @@ def lost(table: Rows, without: str) -> list[Estimate]:
     for what in (without, BLOCKS[WHOLE]):
         ends = [row | {"value": float(not is_finite(row))} for row in select(table, "loss", what)]
         each.append(seed_means(ends))
-    return mean_of(f"{without} less whole block", [each[0][seed] - each[1][seed] for seed in each[0]])
+    return seed_differences(f"{without} less whole block", *each)
 
 
 def better(table: Rows, without: str) -> list[Estimate]:

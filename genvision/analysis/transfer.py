@@ -7,7 +7,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from genvision.analysis.curves import curve, point
-from genvision.analysis.estimates import mean_of, select
+from genvision.analysis.estimates import mean_of, seed_differences, select
 from genvision.analysis.figures import panels
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Study
 from genvision.analysis.transfer_table import LABELLED, SAME, SCRATCH, SMALLER, STARTS, measure
@@ -42,10 +42,9 @@ def trails(table: Rows) -> list[Estimate]:
 
 def closed(table: Rows) -> list[Estimate]:
     """By how much the ViT trails less after pretraining."""
-    without, found = behind(table, SCRATCH), []
+    found = []
     for start in (SAME, SMALLER):
-        pretrained = behind(table, start)
-        found += mean_of(start, [without[seed] - pretrained[seed] for seed in pretrained])
+        found += seed_differences(start, behind(table, SCRATCH), behind(table, start))
     return found
 
 
