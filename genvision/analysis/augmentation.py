@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 
 from genvision import data
 from genvision.analysis.classifiers import CLASSIFIERS, accuracy, shifted, trained_classifier
-from genvision.analysis.estimates import differences, mean_of, over_seeds, seed_differences, seed_means, select
-from genvision.analysis.figures import look, panels
+from genvision.analysis.curves import curve
+from genvision.analysis.estimates import differences, mean_of, seed_differences, seed_means, select
+from genvision.analysis.figures import panels
 from genvision.analysis.runs import Runs
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
 from genvision.config import load_config
@@ -64,10 +65,7 @@ def draw(table: Rows, figure: Figure) -> None:
     axes = panels(figure, 1, 2, width=3.4, height=2.8)
     for ax, training in zip(axes, TRAINING, strict=True):
         for k, name in enumerate(CLASSIFIERS):
-            shifts = sorted({row["shift"] for row in table})
-            found = [over_seeds(name, select(table, training, name, shift=shift))[0] for shift in shifts]
-            ends = [(one.high - one.low) / 2 for one in found]
-            ax.errorbar(shifts, [one.value for one in found], ends, label=name, capsize=2, **look(k))
+            curve(ax, select(table, training, name), "shift", k, name)
         title = f"trained on images {training}"
         ax.set(title=title, xlabel="shift of the test images (pixels)", ylabel="accuracy", ylim=(0, 1))
     axes[0].legend()

@@ -6,6 +6,7 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
+from genvision.analysis.curves import point
 from genvision.analysis.estimates import over_seeds, select
 from genvision.analysis.figures import panels
 from genvision.analysis.learning import remembered, trained
@@ -65,9 +66,8 @@ def draw(table: Rows, figure: Figure) -> None:
     axes = panels(figure, 1, 3, width=3.0, height=3.0)
     for ax, part in zip(axes, dict.fromkeys(row["part"] for row in table), strict=True):
         names = list(dict.fromkeys(row["what"] for row in select(table, part)))
-        found = [over_seeds(name, select(table, part, name))[0] for name in names]
-        ends = [(one.high - one.low) / 2 for one in found]
-        ax.errorbar([one.value for one in found], range(len(names)), xerr=ends, fmt="o", color="#1b1b6b", capsize=2)
+        for y, name in enumerate(names):
+            point(ax, y, over_seeds(name, select(table, part, name))[0], 0, flat=True)
         ax.set_yticks(range(len(names)), names)
         ax.invert_yaxis()
         ax.set(xlabel="squared error of velocity, held out", title=part)

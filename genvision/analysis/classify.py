@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from genvision import data
 from genvision.analysis.classifiers import BATCH, CLASSIFIERS, Classifier, accuracy, trained_classifier
-from genvision.analysis.curves import curve
+from genvision.analysis.curves import curve, point
 from genvision.analysis.estimates import select
-from genvision.analysis.figures import look, panels, plain_ticks
+from genvision.analysis.figures import panels, plain_ticks
 from genvision.analysis.learning import PASSES, remembered
 from genvision.analysis.runs import Runs
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
@@ -99,8 +99,7 @@ def draw(table: Rows, figure: Figure) -> None:
     for k, name in enumerate(("vit", "mixer"), 1):
         for one in convnet_over(table, name):
             places[one.of.partition(" over ")[2].replace(", ", "\n")] = one
-            ends = [[one.value - one.low], [one.high - one.value]]
-            axes[2].errorbar([len(places)], [one.value], ends, capsize=2, **look(k))
+            point(axes[2], len(places), one, k)
     axes[2].axhspan(1 / WITHIN, WITHIN, color="0.9")
     axes[2].set_xticks(range(1, len(places) + 1), list(places), fontsize=7)
     axes[2].set(

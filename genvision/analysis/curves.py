@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
@@ -16,15 +19,31 @@ def curve(ax: Axes, rows: Rows, x: str, k: int, label: str) -> None:
     """Means of "value" over seeds with their intervals, over the column `x`; nothing where there are no rows."""
     places = sorted({row[x] for row in rows})
     found = [over_seeds(label, [row for row in rows if row[x] == place])[0] for place in places]
+    intervals(ax, places, found, k, label)
+
+
+def point(ax: Axes, place: float, one: Estimate, k: int, label: str = "_", *, flat: bool = False) -> None:
+    """One estimate with its interval; flat: the value to the right and the place upwards."""
+    intervals(ax, [place], [one], k, label, flat=flat, linestyle="")
+
+
+def intervals(
+    ax: Axes,
+    places: Sequence[float],
+    found: Sequence[Estimate],
+    k: int,
+    label: str = "_",
+    *,
+    flat: bool = False,
+    **style: Any,
+) -> None:
+    """Estimates with their intervals, joined; a label that starts with "_" stays out of the legend."""
     if found:
-        ends = [(one.high - one.low) / 2 for one in found]
-        ax.errorbar(places, [one.value for one in found], ends, label=label, capsize=2, **look(k))
-
-
-def point(ax: Axes, x: float, one: Estimate, k: int, label: str = "_") -> None:
-    """One estimate with its interval; a label that starts with "_" stays out of the legend."""
-    style = look(k) | {"linestyle": ""}
-    ax.errorbar([x], [one.value], [(one.high - one.low) / 2], label=label, capsize=2, **style)
+        values = [one.value for one in found]
+        ends = [[one.value - one.low for one in found], [one.high - one.value for one in found]]
+        upright = {"x": places, "y": values, "yerr": ends}
+        told: dict[str, Any] = {"x": values, "y": places, "xerr": ends} if flat else upright
+        ax.errorbar(**told, label=label, capsize=2, **(look(k) | style))
 
 
 def whole_numbers(ax: Axes) -> None:

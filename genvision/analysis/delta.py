@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from genvision.analysis.curves import intervals
 from genvision.analysis.estimates import differences, over_seeds, seed_differences, select
 from genvision.analysis.figures import look, panels
 from genvision.analysis.learning import learning_curve
@@ -140,9 +141,7 @@ def _over_lengths(ax: Axes, values: dict[int, dict[int, float]], k: int) -> None
         side: [{"seed": s, "value": v} for s, v in each.items() if np.isfinite(v)] for side, each in values.items()
     }
     shown = [(side**2 * (1 + 0.04 * (k - 1)), one) for side, rows in finite.items() for one in over_seeds("", rows)]
-    if shown:
-        ends = [(one.high - one.low) / 2 for _, one in shown]
-        ax.errorbar([x for x, _ in shown], [one.value for _, one in shown], ends, capsize=2, **look(k))
+    intervals(ax, [x for x, _ in shown], [one for _, one in shown], k)
 
 
 STUDY = Study(

@@ -8,8 +8,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from genvision.analysis.curves import intervals
 from genvision.analysis.estimates import over_seeds, select
-from genvision.analysis.figures import look, panels
+from genvision.analysis.figures import panels
 from genvision.analysis.learning import remembered, trained
 from genvision.analysis.runs import Runs
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
@@ -72,9 +73,7 @@ def draw(table: Rows, figure: Figure) -> None:
     gaps = sorted({row["gap"] for row in table})
     for k, backbone in enumerate(BACKBONES):
         found = [over_seeds("", select(table, "pairs", backbone, gap=gap))[0] for gap in gaps]
-        ends = [(one.high - one.low) / 2 for one in found]
-        places = [gap + 0.08 * (k - 1) for gap in gaps]
-        ax.errorbar(places, [one.value for one in found], ends, label=backbone, capsize=2, **look(k))
+        intervals(ax, [gap + 0.08 * (k - 1) for gap in gaps], found, k, backbone)
     ax.axhline(0.5, color="0.4", linewidth=0.8)
     ax.set(xlabel="columns between what must agree (pixels)", ylabel="pairs that agree in samples (share)")
     ax.set_ylim(0.35, 1.02)

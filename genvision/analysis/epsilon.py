@@ -7,6 +7,7 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
+from genvision.analysis.curves import intervals
 from genvision.analysis.estimates import over_seeds, select
 from genvision.analysis.figures import look, panels, plain_ticks
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Study
@@ -88,13 +89,9 @@ def draw(table: Rows, figure: Figure) -> None:
         ax = axes[3 * row + 2]
         for k, backbone in enumerate(("vit", "mixer"), 1):
             found = epsilon_of(table, backbone)[row * len(shares) : (row + 1) * len(shares)]
-            shown = [k for k, one in enumerate(found) if math.isfinite(one.low)]
-            found, reached = [found[k] for k in shown], [shares[k] for k in shown]
-            values = [one.value for one in found]
-            errors = [[one.value - one.low for one in found], [one.high - one.value for one in found]]
-            places = [share * (1 + 0.08 * k) for share in reached]
-            if places:
-                ax.errorbar(places, values, errors, label=backbone, capsize=2, **look(k))
+            shown = [at for at, one in enumerate(found) if math.isfinite(one.low)]
+            places = [shares[at] * (1 + 0.08 * k) for at in shown]
+            intervals(ax, places, [found[at] for at in shown], k, backbone)
         ax.axhline(1, color="0.4", linewidth=0.8)
         ax.set(xscale="log", yscale="log", xlabel="share of the data", ylabel="ε over the ConvNet's", title=family)
         plain_ticks(ax.yaxis, few=True)

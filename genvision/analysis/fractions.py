@@ -8,8 +8,9 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
+from genvision.analysis.curves import intervals
 from genvision.analysis.estimates import crossing, differences, mean_of, select
-from genvision.analysis.figures import look, panels
+from genvision.analysis.figures import panels
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Study
 from genvision.analysis.sweep import FAMILIES, PRESETS, UNITS, measure
 from genvision.analysis.thresholds import curves_of
@@ -77,8 +78,7 @@ def draw(table: Rows, figure: Figure) -> None:
         for k, backbone in enumerate(BACKBONES):
             found = [mean_of("", list(least(table, family, backbone, share).values()))[0] for share in shares(table)]
             places = [share * (1 + 0.06 * (k - 1)) for share in shares(table)]
-            errors = [(one.high - one.low) / 2 for one in found]
-            ax.errorbar(places, [one.value for one in found], errors, label=backbone, capsize=2, **look(k))
+            intervals(ax, places, found, k, backbone)
         where = crossover(table, family, "vit", "convnet")
         told = {0.0: "ViT better at every share", math.inf: "no crossover up to all of the data"}
         title = told.get(where, f"ViT better beyond {where:.1%} of the data")

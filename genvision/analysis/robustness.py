@@ -12,9 +12,10 @@ from torch import Tensor
 from genvision import data
 from genvision.analysis.classifiers import CLASSIFIERS, Classifier, shifted, trained_classifier
 from genvision.analysis.corruptions import noisy
+from genvision.analysis.curves import curve, point
 from genvision.analysis.errors_in_common import cohens_kappa, cue_conflict, shape_bias
 from genvision.analysis.estimates import differences, over_seeds, seed_differences, seed_means, select
-from genvision.analysis.figures import look, panels
+from genvision.analysis.figures import panels
 from genvision.analysis.runs import Runs
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
 from genvision.config import load_config
@@ -99,18 +100,15 @@ def more_shape(table: Rows) -> list[Estimate]:
 
 def draw(table: Rows, figure: Figure) -> None:
     axes = panels(figure, 1, 5, width=2.4, height=2.7)
-    for ax, (corruption, (unit, _, levels)) in zip(axes, CORRUPTIONS.items(), strict=False):
+    for ax, (corruption, (unit, *_)) in zip(axes, CORRUPTIONS.items(), strict=False):
         for k, name in enumerate(CLASSIFIERS):
-            found = [over_seeds(name, select(table, corruption, name, level=level))[0] for level in levels]
-            ends = [(one.high - one.low) / 2 for one in found]
-            ax.errorbar(levels, [one.value for one in found], ends, label=name, capsize=2, **look(k))
+            curve(ax, select(table, corruption, name), "level", k, name)
         ax.set(xlabel=unit, ylabel="accuracy", ylim=(0, 1))
     axes[0].legend()
     for ax, part in ((axes[3], "kappa"), (axes[4], "shape bias")):
         names = list(dict.fromkeys(row["what"] for row in select(table, part)))
-        found = [over_seeds(name, select(table, part, name))[0] for name in names]
-        ends = [(one.high - one.low) / 2 for one in found]
-        ax.errorbar(range(len(names)), [one.value for one in found], ends, fmt="o", color="#1b1b6b", capsize=2)
+        for x, name in enumerate(names):
+            point(ax, x, over_seeds(name, select(table, part, name))[0], 0)
         ax.set_xticks(range(len(names)), [name.replace(" ", ", ") for name in names], rotation=90)
         ax.set(ylim=(0, 1))
     axes[3].set(ylabel="Cohen's kappa of errors", xlabel="pair, two seeds")

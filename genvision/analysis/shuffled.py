@@ -10,8 +10,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from genvision.analysis.curves import intervals
 from genvision.analysis.estimates import over_seeds, seed_means, select
-from genvision.analysis.figures import look, panels
+from genvision.analysis.figures import panels
 from genvision.analysis.learning import loaded, remembered, trained
 from genvision.analysis.runs import Runs
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
@@ -80,9 +81,7 @@ def draw(table: Rows, figure: Figure) -> None:
     (ax,) = panels(figure, 1, 1, width=5.0, height=2.8)
     for k, name in enumerate(BACKBONES):
         found = [over_seeds(order, select(table, order, name))[0] for order in ORDERS]
-        ends = [(one.high - one.low) / 2 for one in found]
-        places = [place + 0.08 * (k - 1.5) for place in range(len(ORDERS))]
-        ax.errorbar(places, [one.value for one in found], ends, label=name, capsize=2, **look(k))
+        intervals(ax, [place + 0.08 * (k - 1.5) for place in range(len(ORDERS))], found, k, name)
     ax.set_xticks(range(len(ORDERS)), ORDERS)
     ax.set(xlabel="order of the patches", ylabel="squared error of velocity, held out")
     ax.legend()
