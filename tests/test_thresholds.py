@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from genvision.analysis.thresholds import SHARE, budget_to, curves_of, fall, ratio, threshold
+from genvision.analysis.thresholds import SHARE, budget_to, budgets, curves_of, fall, ratio, threshold
 
 
 def curve(losses, **place):
@@ -29,6 +29,17 @@ def test_a_budget_lies_on_the_straight_line_between_two_points():
     assert budget_to(points, 5, "step") == 15
     assert budget_to(points, 3.5, "step") == 37.5  # a curve that rises again has not come there yet
     assert budget_to(points, 2, "step") == math.inf
+
+
+def test_budgets_are_to_the_loss_that_all_curves_of_a_table_reach():
+    table = curve([10, 4, 2], what="vit", seed=0) + curve([10, 8, 6], what="convnet", seed=1)
+    level = 10 - SHARE * 4  # 6.2
+    expected = {"vit": {0: (10 - level) / 6 * 80}, "convnet": {1: 80 + (8 - level) / 2 * 80}}
+    found = budgets(table, "images")
+    assert found == {name: pytest.approx(each) for name, each in expected.items()}
+    assert budgets(curve([10, 8], what="vit", seed=0) + curve([7, 9], what="mixer", seed=0), "step")["vit"] == {
+        0: math.inf
+    }, "no loss that all come down to"
 
 
 def test_curves_are_sorted_by_their_steps():

@@ -17,7 +17,7 @@ from genvision.analysis.figures import panels, plain_ticks
 from genvision.analysis.learning import PASSES, remembered
 from genvision.analysis.runs import Runs
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
-from genvision.analysis.thresholds import budget_to, curves_of, ratio, threshold
+from genvision.analysis.thresholds import budgets, curves_of, ratio, threshold
 from genvision.config import load_config
 from genvision.spec import ImageSpec
 
@@ -64,21 +64,11 @@ def macs_per_image(backbone: str, spec: ImageSpec) -> int:
     return counter.get_total_flops() // 2
 
 
-def budgets(table: Rows, unit: str) -> dict[str, dict[int, float]]:
-    """{backbone: {seed: what it takes to come to the error that all reach}}"""
-    curves = curves_of(select(table, "error"))
-    level = threshold(list(curves.values()))
-    found: dict[str, dict[int, float]] = {}
-    for (backbone, seed), points in curves.items():
-        found.setdefault(backbone, {})[seed] = budget_to(points, level, unit)
-    return found
-
-
 def convnet_over(table: Rows, backbone: str) -> list[Estimate]:
     """The ConvNet's budget over a backbone's."""
     found = []
     for unit, name in BUDGETS.items():
-        each = budgets(table, unit)
+        each = budgets(select(table, "error"), unit)
         found.append(ratio(f"convnet over {backbone}, {name}", each["convnet"], each[backbone]))
     return found
 

@@ -16,7 +16,7 @@ from genvision.analysis.learning import learning_curve
 from genvision.analysis.runs import Runs
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
 from genvision.analysis.sweep import AUTOREGRESSIVE, words
-from genvision.analysis.thresholds import budget_to, curves_of, ratio, threshold
+from genvision.analysis.thresholds import budgets, curves_of, ratio
 from genvision.config.trunks import BACKBONES
 
 ORDERS = ("raster", "random")
@@ -41,14 +41,9 @@ def sides(table: Rows) -> list[int]:
     return sorted({row["side"] for row in table})
 
 
-def steps_to(table: Rows, side: int, order: str = "raster") -> dict[str, dict[int, float]]:
-    """{backbone: {seed: steps to the loss that all backbones reach at this length in this order}}"""
-    curves = curves_of(select(table, order, side=side))
-    level = threshold(list(curves.values()))
-    found: dict[str, dict[int, float]] = {}
-    for (backbone, seed), points in curves.items():
-        found.setdefault(backbone, {})[seed] = budget_to(points, level, "step")
-    return found
+def steps_to(table: Rows, side: int) -> dict[str, dict[int, float]]:
+    """{backbone: {seed: steps to the loss that all backbones reach at this length in raster order}}"""
+    return budgets(select(table, "raster", side=side), "step")
 
 
 def growth(table: Rows) -> list[Estimate]:

@@ -12,7 +12,7 @@ from genvision.analysis.estimates import over_seeds, select
 from genvision.analysis.figures import look, panels, plain_ticks
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Study
 from genvision.analysis.sweep import FAMILIES, PRESETS, UNITS, measure
-from genvision.analysis.thresholds import budget_to, curves_of, fall, ratio, threshold
+from genvision.analysis.thresholds import budgets, curves_of, fall, ratio, threshold
 from genvision.config.trunks import BACKBONES
 
 BUDGETS = {"images": "images seen", "macs": "multiply-adds", "seconds": "seconds"}
@@ -23,22 +23,12 @@ def fractions(table: Rows) -> list[float]:
     return sorted({row["fraction"] for row in table})
 
 
-def budgets(table: Rows, family: str, fraction: float, unit: str) -> dict[str, dict[int, float]]:
-    """{backbone: {seed: what it takes to come to the loss that all backbones reach on this share of the data}}"""
-    curves = curves_of(select(table, family, fraction=fraction))
-    level = threshold(list(curves.values()))
-    found: dict[str, dict[int, float]] = {}
-    for (backbone, seed), points in curves.items():
-        found.setdefault(backbone, {})[seed] = budget_to(points, level, unit)
-    return found
-
-
 def dearest(table: Rows) -> list[Estimate]:
     """The largest budget over the least, for each family and unit, on all of the data."""
     found = []
     for family in FAMILIES:
         for unit in BUDGETS:
-            each = budgets(table, family, fractions(table)[-1], unit)
+            each = budgets(select(table, family, fraction=fractions(table)[-1]), unit)
             order = sorted(each, key=lambda name: ratio(name, each[name], each["convnet"]).value)
             of = f"{family}, {unit}: {order[-1]} over {order[0]}"
             found.append(ratio(of, each[order[-1]], each[order[0]]))
@@ -50,7 +40,7 @@ def epsilon_of(table: Rows, backbone: str, unit: str = "images") -> list[Estimat
     found = []
     for family in FAMILIES:
         for fraction in fractions(table):
-            each = budgets(table, family, fraction, unit)
+            each = budgets(select(table, family, fraction=fraction), unit)
             found.append(ratio(f"{family}, {fraction:.1%} of the data", each["convnet"], each[backbone]))
     return found
 

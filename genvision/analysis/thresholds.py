@@ -41,6 +41,16 @@ def budget_to(points: Rows, loss: float, unit: str) -> float:
     return math.inf
 
 
+def budgets(table: Rows, unit: str) -> dict[str, dict[int, float]]:
+    """{backbone: {seed: how much of `unit` it takes to come to the loss that all curves of a table reach}}"""
+    curves = curves_of(table)
+    level = threshold(list(curves.values()))
+    found: dict[str, dict[int, float]] = {}
+    for (backbone, seed), points in curves.items():
+        found.setdefault(backbone, {})[seed] = budget_to(points, level, unit)
+    return found
+
+
 def ratio(of: str, more: Mapping[int, float], less: Mapping[int, float]) -> Estimate:
     """The ratio of geometric means over seeds, and the bootstrap's 95 % interval, seeds of each drawn anew.
 
