@@ -6,7 +6,7 @@ import pytest
 import torch
 from cells import CELL_IDS, CELLS, draw_of, make_cell, randomise, some_batch
 
-from genvision.analysis.capture import MIXING, capture, sites
+from genvision.analysis.capture import MIXING, capture, is_block, sites
 from genvision.fingerprint import short_hash
 from genvision.networks.network import REPEATED_BLOCKS
 from genvision.spec import ImageSpec
@@ -29,6 +29,7 @@ def test_every_network_has_the_same_names(family, trunks):
         blocks = sum(name.startswith("trunk.blocks.") and name.endswith(".mixing") for name in own)
         expected = [f"trunk.blocks.{k}{part}" for k in range(blocks) for part in (".mixing", "")]
         assert own == ["stem", *expected, "trunk"] and blocks
+        assert [name for name in found if is_block(name)] == expected[1::2]
         for name, h in found.items():
             assert h.ndim == 4 and len(h) == 2 and h.std() > 0 and not h.requires_grad, name
         assert found["stem"].shape == found["trunk"].shape

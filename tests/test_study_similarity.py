@@ -13,6 +13,7 @@ from genvision.analysis.kernels import KERNELS, alignment, biased_alignment, hsi
 from genvision.analysis.passes import forward, noisy, test_batches
 from genvision.analysis.perform import judged
 from genvision.analysis.runs import Runs
+from genvision.config.trunks import BACKBONES
 from genvision.fingerprint import short_hash
 from genvision.spec import ImageSpec
 
@@ -113,7 +114,7 @@ def table(matrix, within=0.9, groups=3, jitter=0.0):
     for group in range(groups):
         shift = jitter * (group - 1)
         for role in similarity.ROLES:
-            pairs = {f"{name}-0 {name}-{k}": np.eye(6) for name in similarity.WITHIN for k in ("1", "narrow")}
+            pairs = {f"{name}-0 {name}-{k}": np.eye(6) for name in BACKBONES for k in ("1", "narrow")}
             pairs["convnet-0 vit-0"] = matrix
             pairs["vit-0 vit-0"], pairs["convnet-0 convnet-0"] = np.full((6, 6), within + shift), np.full((6, 6), 0.5)
             for what, values in pairs.items():

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from genvision.analysis.capture import sites
+from genvision.analysis.capture import is_block, sites
 from genvision.analysis.curves import curve, whole_numbers
 from genvision.analysis.estimates import mean_of, seed_differences, seed_means, select
 from genvision.analysis.figures import panels
@@ -45,10 +45,6 @@ def shares(one: Trained, batch: int) -> list[float]:
     names = [name for name in sites(family.denoiser, run) if name == "stem" or is_block(name)]
     grid = family.denoiser.trunk.grid
     return [own_share(field, grid) for field in heard(family.denoiser, run, seen, names).values()]
-
-
-def is_block(name: str) -> bool:
-    return name.startswith("trunk.blocks.") and not name.endswith("mixing")
 
 
 def own_share(fields: Tensor, grid: tuple[int, int]) -> float:

@@ -39,6 +39,11 @@ class Site(NamedTuple):
     grid: tuple[int, int] | None = None
 
 
+def is_block(name: str) -> bool:
+    """Whether a name is that of a block of the trunk: not of its mixing, nor of a network inside the network."""
+    return name.startswith("trunk.blocks.") and not name.endswith("mixing")
+
+
 def sites(network: nn.Module, run: Callable[[], Any]) -> dict[str, Site]:
     """Every place of a network that has a name, in the order in which `run`, a forward pass, comes through it.
 

@@ -18,9 +18,9 @@ from genvision.analysis.passes import test_batches
 from genvision.analysis.reach import adaptivity, heard, recorded, rollout
 from genvision.analysis.runs import Runs, Trained
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
+from genvision.config.trunks import BACKBONES
 from genvision.probability.units import to_unit
 
-BACKBONES = ("convnet", "vit", "mixer")
 EXPLANATIONS = ("rollout", "gradient")
 SHOWN = (
     *(("vit", name) for name in ("occlusion", "rollout", "gradient")),

@@ -14,8 +14,8 @@ from genvision.analysis.latent_space import path_lengths, use_of_latents
 from genvision.analysis.passes import test_batches
 from genvision.analysis.runs import Runs, Trained
 from genvision.analysis.study import Claim, Estimate, Row, Rows, Rule, Setting, Study
+from genvision.config.trunks import BACKBONES
 
-BACKBONES = ("convnet", "vit", "mixer")
 MEASURES = {
     "bits_per_dim": "bits/dim, upper bound",
     "active": "share of active units",
@@ -110,7 +110,7 @@ def draw(table: Rows, figure: Figure) -> None:
                 for one in over_seeds("", of_decoders(table, part, decoder, encoder)):
                     point(ax, place + 0.15 * (k - 1), one, k, f"encoder {encoder}" if place == 0 else "_")
         ax.set(ylabel=label, xlabel="decoder")
-        ax.set_xticks(range(len(BACKBONES)), BACKBONES)
+        ax.set_xticks(range(len(BACKBONES)), list(BACKBONES))
     for k, name in enumerate(BACKBONES):
         curve(axes[4], select(table, "channel", f"{name} {name}"), "i", k, name)
     axes[4].set(title="encoder and decoder alike", ylabel="KL (nats)", xlabel="latent channel, by its KL")
@@ -153,15 +153,15 @@ STUDY = Study(
     ),
     presets={
         "smoke": {
-            "backbones": BACKBONES[:2], "seeds": (0, 1), "words": (), "depths": (),
+            "backbones": ("convnet", "vit"), "seeds": (0, 1), "words": (), "depths": (),
             "batch": 4, "batches": 2,
         },
         "cpu": {
-            "backbones": BACKBONES, "seeds": (0, 1, 2), "words": ("size=mini", "data.labels=false"),
+            "backbones": tuple(BACKBONES), "seeds": (0, 1, 2), "words": ("size=mini", "data.labels=false"),
             "depths": (4,), "batch": 50, "batches": 10,
         },
         "gpu": {
-            "backbones": BACKBONES, "seeds": (0, 1, 2), "words": ("data.labels=false",), "depths": (1, 2, 8),
+            "backbones": tuple(BACKBONES), "seeds": (0, 1, 2), "words": ("data.labels=false",), "depths": (1, 2, 8),
             "batch": 250, "batches": 40,
         },
     },

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from genvision.analysis.capture import capture
+from genvision.analysis.capture import capture, is_block
 from genvision.analysis.classifiers import shifted
 from genvision.analysis.curves import curve, point, whole_numbers
 from genvision.analysis.estimates import over_seeds, seed_differences, seed_means, select
@@ -18,11 +18,11 @@ from genvision.analysis.passes import forward, test_batches
 from genvision.analysis.probing import determination, ridge
 from genvision.analysis.runs import Runs, Trained
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
+from genvision.config.trunks import BACKBONES
 from genvision.probability.randomness import Stream, generator
 from genvision.spec import Batch, Draw
 
 ROLES = {"encoder": "vae", "denoiser": "diffusion"}
-BACKBONES = ("convnet", "vit", "mixer")
 FARTHEST = 4  # pixels by which an image is moved, at most
 LEFT = {"all places": lambda h: h.flatten(1), "their mean": lambda h: h.mean((1, 2))}  # of (B,h,w,D)
 
@@ -56,11 +56,7 @@ def own_places(one: Trained, role: str, batch: Batch, draw: Draw, tokens: int) -
 def features(one: Trained, role: str, batch: Batch, draw: Draw) -> list[Tensor]:
     """(B,h,w,D) of the stem and of every block."""
     found = capture(getattr(one.family, role), forward(one.family, role, batch, draw))
-    return [h for name, h in found.items() if name == "stem" or own_block(name)]
-
-
-def own_block(name: str) -> bool:
-    return name.startswith("trunk.blocks.") and not name.endswith("mixing")
+    return [h for name, h in found.items() if name == "stem" or is_block(name)]
 
 
 def flat(h: Tensor, tokens: int) -> tuple[Tensor, Tensor]:

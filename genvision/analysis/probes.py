@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from genvision.analysis.capture import Site, capture, sites
+from genvision.analysis.capture import Site, capture, is_block, sites
 from genvision.analysis.curves import curve, whole_numbers
 from genvision.analysis.estimates import seed_differences, seed_means, select
 from genvision.analysis.figures import panels
@@ -16,11 +16,11 @@ from genvision.analysis.passes import forward, test_batches
 from genvision.analysis.probing import PROBES
 from genvision.analysis.runs import Runs, Trained
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
+from genvision.config.trunks import BACKBONES
 from genvision.data import Split
 from genvision.errors import DataError
 
 ROLES = {"encoder": "vae", "denoiser": "diffusion"}
-BACKBONES = ("convnet", "vit", "mixer")
 CLEAR = 0.1  # time of the path at which denoisers are judged: nearly the image
 
 
@@ -65,10 +65,6 @@ def features(one: Trained, role: str, time: float, split: Split, n: int, batch: 
             raise DataError(f"{one.config.data.name}: has no labels, and probes read classes; name another run")
         labels.append(images.labels)
     return [torch.cat(parts) for parts in zip(*found, strict=True)], torch.cat(labels)
-
-
-def is_block(name: str) -> bool:
-    return name.startswith("trunk.blocks.") and not name.endswith("mixing")
 
 
 def deep(table: Rows, part: str, name: str) -> tuple[Rows, Rows]:

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from genvision.analysis.capture import sites
+from genvision.analysis.capture import is_block, sites
 from genvision.analysis.curves import curve, point, whole_numbers
 from genvision.analysis.estimates import mean_of, over_seeds, seed_ratios, select
 from genvision.analysis.figures import panels
@@ -16,11 +16,11 @@ from genvision.analysis.passes import forward, noisy, test_batches
 from genvision.analysis.reach import attention_distance, heard, recorded, uniform_distance, width
 from genvision.analysis.runs import Runs, Trained
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
+from genvision.config.trunks import BACKBONES
 from genvision.probability.units import to_unit
 from genvision.spec import Batch, Draw
 
 ROLES = {"encoder": "vae", "denoiser": "diffusion"}
-BACKBONES = ("convnet", "vit", "mixer")
 
 
 def measure(setting: Setting, runs: Runs) -> Rows:
@@ -44,7 +44,7 @@ def fields(one: Trained, role: str, batch: Batch, draw: Draw, group: int) -> Row
     else:
         images = to_unit(batch.images, family.spec.levels, family.dtype).requires_grad_()
         run = lambda: network(images, batch.labels)  # noqa: E731
-    blocks = [name for name in sites(network, run) if name.startswith("trunk.blocks.") and not name.endswith("mixing")]
+    blocks = [name for name in sites(network, run) if is_block(name)]
     found = heard(network, run, images, blocks)
     base = {"part": f"{role} field", "what": one.config.backbone, "seed": group, "head": 0}
     return [base | {"i": i, "value": round(width(found[name].mean(0)), 4)} for i, name in enumerate(blocks)]

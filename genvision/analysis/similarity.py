@@ -13,8 +13,9 @@ from matplotlib.image import AxesImage
 from genvision.analysis.curves import as_map, curve
 from genvision.analysis.estimates import mean_of, seed_differences, select
 from genvision.analysis.figures import panels
-from genvision.analysis.similarity_table import ACROSS, ROLES, WITHIN, measure
+from genvision.analysis.similarity_table import ACROSS, ROLES, measure
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Study
+from genvision.config.trunks import BACKBONES
 
 THIRD = 3
 ROOM = 16  # cells of a matrix in which numbers can be read
@@ -35,7 +36,7 @@ def same_layer(table: Rows, other: str) -> list[Estimate]:
     """The share of layers that are most like the same layer of another network of their backbone."""
     found = []
     for role in ROLES:
-        for name in WITHIN:
+        for name in BACKBONES:
             each = matrices(table, f"{role}, linear", f"{name}-0", f"{name}-{other}")
             shares = [float(np.mean(m.argmax(1) == np.arange(len(m)))) for m in each.values()]
             found += mean_of(f"{role}, {name}", shares)
@@ -84,20 +85,20 @@ def deeper(table: Rows) -> list[Estimate]:
 def draw(table: Rows, figure: Figure) -> None:
     roles = [role for role in ROLES if any(row["part"] == f"{role}, linear" for row in table)]
     axes = panels(figure, max(1, len(roles)), 6, width=2.1, height=2.1)
-    shown = [(f"{name}-0", f"{name}-0") for name in WITHIN] + [(f"{one}-0", f"{other}-0") for one, other in ACROSS[:2]]
+    shown = [*((name, name) for name in BACKBONES), *ACROSS[:2]]
     for line, role in enumerate(roles):
         for ax, (one, other) in zip(axes[6 * line :], shown, strict=False):
-            each = matrices(table, f"{role}, linear", one, other)
+            each = matrices(table, f"{role}, linear", f"{one}-0", f"{other}-0")
             if each:  # runs that were given may lack a backbone
                 image = heatmap(ax, np.mean(list(each.values()), 0))
-                ax.set(xlabel=f"block of {other[:-2]}", ylabel=f"block of {one[:-2]}", title=role)
+                ax.set(xlabel=f"block of {other}", ylabel=f"block of {one}", title=role)
                 if ax is axes[0]:
                     figure.colorbar(image, ax=axes[5], location="left", label="linear CKA", fraction=0.6)
         axes[6 * line + 5].axis("off")
     if "denoiser" in roles:
         levels = axes[6 * roles.index("denoiser") + 5]
         levels.axis("on")
-        for k, name in enumerate(WITHIN):
+        for k, name in enumerate(BACKBONES):
             curve(levels, select(table, "noise", f"{name}-0"), "j", k, name)
         levels.set(xlabel="time (0: image, 1: noise)", ylabel="linear CKA with time 0.5", title="denoiser, same layer")
         levels.legend()

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genvision.analysis.capture import capture
+from genvision.analysis.capture import capture, is_block
 from genvision.analysis.kernels import KERNELS, alignment, hsic
 from genvision.analysis.passes import forward, test_batches
 from genvision.analysis.runs import Runs, Trained
 from genvision.analysis.study import Rows, Setting
+from genvision.config.trunks import BACKBONES
 
 ROLES = {"encoder": "vae", "decoder": "vae", "denoiser": "diffusion", "predictor": "autoregressive"}
-WITHIN = ("convnet", "vit", "mixer")
 ACROSS = (("convnet", "vit"), ("convnet", "mixer"), ("mixer", "vit"))
 TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
@@ -47,8 +47,7 @@ def numbered(runs: Runs, family: str, seeds: list[int]) -> Iterator[tuple[int, T
 def blocks_of(one: Trained, role: str, batch: Any, draw: Any, time: float = 0.5) -> dict[str, Tensor]:
     """{name: (N,D)} what every block of a network gives on one batch."""
     found = capture(getattr(one.family, role), forward(one.family, role, batch, draw, time=time))
-    names = (name for name in found if name.startswith("trunk.blocks.") and not name.endswith("mixing"))
-    return {name: found[name].flatten(1).double() for name in names}
+    return {name: h.flatten(1).double() for name, h in found.items() if is_block(name)}
 
 
 def grams(layers: Iterable[Tensor], kernel: str) -> Tensor:
@@ -66,7 +65,7 @@ def pairs(models: dict[str, Trained], role: str, group: int, setting: Setting) -
             totals[kernel] += hsic(grams((layer for each in seen for layer in each.values()), kernel))
     ends = np.cumsum([0, *map(len, seen)])
     place = {model: slice(ends[k], ends[k + 1]) for k, model in enumerate(models)}
-    wanted = [(f"{name}-0", f"{name}-{other}") for name in WITHIN for other in ("0", "1", "narrow")]
+    wanted = [(f"{name}-0", f"{name}-{other}") for name in BACKBONES for other in ("0", "1", "narrow")]
     wanted += [(f"{one}-0", f"{other}-0") for one, other in ACROSS]
     rows: Rows = []
     for kernel, total in totals.items():

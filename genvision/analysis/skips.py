@@ -19,10 +19,10 @@ from genvision.analysis.kernels import alignment, hsic, linear_kernel
 from genvision.analysis.passes import test_batches
 from genvision.analysis.runs import Runs, Trained
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
+from genvision.config.trunks import BACKBONES
 from genvision.layers.block import Block
 from genvision.layers.residual import ResidualBlock
 
-BACKBONES = ("convnet", "vit", "mixer")
 NOTHING = 1e-6  # of added loss
 
 

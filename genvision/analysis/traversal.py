@@ -20,10 +20,9 @@ from genvision.analysis.runs import Runs
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
 from genvision.build import build
 from genvision.config import load_config
+from genvision.config.trunks import BACKBONES
 from genvision.probability.randomness import Stream, normal
 from genvision.spec import Draw
-
-BACKBONES = ("convnet", "vit", "mixer")
 
 
 def measure(setting: Setting, runs: Runs) -> Rows:
@@ -82,14 +81,11 @@ def diversity(family: Any, images: int) -> float:
 
 
 def growth(table: Rows) -> list[Estimate]:
-    """The exponent of the number of channels in the time of a walk, at the median of all rounds."""
-    found = []
-    for name in BACKBONES[:1]:
-        rows = select(table, "time", name)
-        sizes = sorted({row["size"] for row in rows})
-        medians = [statistics.median(row["value"] for row in rows if row["size"] == size) for size in sizes]
-        found += [log_log_slope(name, sizes, medians)] if sizes else []
-    return found
+    """The exponent of the number of channels in the time of a ConvNet's walk, at the median of all rounds."""
+    rows = select(table, "time", "convnet")
+    sizes = sorted({row["size"] for row in rows})
+    medians = [statistics.median(row["value"] for row in rows if row["size"] == size) for size in sizes]
+    return [log_log_slope("convnet", sizes, medians)] if sizes else []
 
 
 def dearer(table: Rows) -> list[Estimate]:
@@ -116,7 +112,7 @@ def draw(table: Rows, figure: Figure) -> None:
     spread.set(ylabel="distance of two draws, of 1")
     worth.set(ylabel="the same per multiply-add")
     for ax in (spread, worth):
-        ax.set_xticks(range(len(BACKBONES)), BACKBONES)
+        ax.set_xticks(range(len(BACKBONES)), list(BACKBONES))
         ax.set_ylim(0, None)
     walk.legend()
 
