@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
 from genvision.data import ImageSet
 from genvision.evaluation.batches import batches
 from genvision.families.base import Family
+from genvision.spec import Batch, Draw
 
 
 @torch.no_grad()
@@ -16,5 +19,10 @@ def validate(family: Family, held_out: ImageSet, *, limit: int, batch_size: int)
     The noise is the same at every step and in every run.
     """
     found = list(batches(family, held_out, min(limit, len(held_out)), batch_size, filled=False))
-    losses = torch.cat([family.loss(batch, draw)["loss"] for batch, draw in found])
-    return {"validation_loss": losses.mean().item(), **family.diagnostics(found)}
+    return {"validation_loss": mean_loss(family, found), **family.diagnostics(found)}
+
+
+@torch.no_grad()
+def mean_loss(family: Family, found: Iterable[tuple[Batch, Draw]]) -> float:
+    """The mean over all images of these batches."""
+    return torch.cat([family.loss(batch, draw)["loss"] for batch, draw in found]).mean().item()

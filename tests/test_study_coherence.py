@@ -9,7 +9,8 @@ from torch import nn
 from genvision import data
 from genvision.analysis import coherence
 from genvision.analysis.coherence import CELLS, described, seams
-from genvision.analysis.patched import Cell, FinalConvolution, OverlapHead, OverlapStem, fit, loss_on, make
+from genvision.analysis.learning import held_out_loss
+from genvision.analysis.patched import Cell, FinalConvolution, OverlapHead, OverlapStem, fit, make
 from genvision.analysis.perform import judged
 from genvision.config import load_config
 from genvision.layers.resample import PatchHead
@@ -95,7 +96,7 @@ def test_fitting_lowers_the_loss_and_is_the_same_twice(images):
     spec = data.spec_of(load_config(None, WORDS).data)
 
     def trained(steps):
-        return loss_on(fit(make(Cell("vit", 4), spec, 3, WORDS), images, steps, 16, 3), images, 64)
+        return held_out_loss(fit(make(Cell("vit", 4), spec, 3, WORDS), images, steps, 16, 3), images, 64)
 
     before, after = trained(2), trained(40)
     assert after < 0.9 * before and trained(2) == before

@@ -11,7 +11,8 @@ from genvision import data
 from genvision.analysis.curves import curve
 from genvision.analysis.estimates import over_seeds, seed_differences, seed_means, seed_ratios, select
 from genvision.analysis.figures import panels
-from genvision.analysis.patched import Cell, fit, loss_on, make
+from genvision.analysis.learning import held_out_loss
+from genvision.analysis.patched import Cell, fit, make
 from genvision.analysis.runs import Runs
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Setting, Study
 from genvision.config import load_config
@@ -26,6 +27,7 @@ CELLS = (
     Cell("vit", 4, position="none"),
 )
 SIDES = (2, 4, 7)  # at which the seams of a ConvNet, which has no patches, are looked for
+CHUNK = 250  # test images of which the loss is taken at once
 BARE = str(CELLS[-1])
 SCORES = ("total_variation", "autocorrelation", "spectrum_error")
 
@@ -46,7 +48,7 @@ def measure(setting: Setting, runs: Runs) -> Rows:
             drawn = family.sample(setting["images"], seed=seed, steps=setting["sampler_steps"])
             base = {"what": str(cell), "patch": cell.patch, "seed": seed}
             rows += [base | row for row in described(drawn, real, SIDES if cell.patch == 1 else (cell.patch,))]
-            lost = loss_on(family, test, len(real))
+            lost = held_out_loss(family, test, len(real), CHUNK)
             rows.append(base | {"part": "loss", "value": round(lost, 5)})
     return rows
 

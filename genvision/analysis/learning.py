@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import torch
-
 from genvision import data
 from genvision.analysis.conditions import conditions
 from genvision.analysis.study import Rows
@@ -23,6 +21,7 @@ from genvision.storage import write_text
 from genvision.training.launch import make_accelerator
 from genvision.training.loop import train
 from genvision.training.state import make_state
+from genvision.validation import mean_loss
 
 PASSES = 3  # multiply-adds of a training step in units of its forward pass: backward takes two
 Prepare = Callable[[Family], None]
@@ -82,12 +81,9 @@ def loaded(config: DataConfig) -> tuple[data.ImageSet, data.ImageSet]:
     return data.load(config, "train"), data.load(config, "validation")
 
 
-@torch.no_grad()
-def held_out_loss(family: Family, held_out: data.ImageSet, limit: int) -> float:
-    """The mean loss of the first `limit` images in eval mode, with noise that is the same every time."""
-    family.eval()
-    found = batches(family, held_out, min(limit, len(held_out)), 64, filled=False)
-    return torch.cat([family.loss(batch, draw)["loss"] for batch, draw in found]).mean().item()
+def held_out_loss(family: Family, held_out: data.ImageSet, limit: int, size: int = 64) -> float:
+    """The mean loss of the first `limit` images in eval mode, `size` at once, under noise that is always the same."""
+    return mean_loss(family.eval(), batches(family, held_out, min(limit, len(held_out)), size, filled=False))
 
 
 def learning_curve(folder: Path, words: Sequence[str], steps: Sequence[int]) -> Rows:

@@ -17,7 +17,6 @@ from genvision.spec import Batch, Draw, ImageSpec
 
 SMOOTHING = 16  # channels of a final convolution
 RATE = 2e-3
-CHUNK = 250  # images evaluated at once
 
 
 class Cell(NamedTuple):
@@ -106,13 +105,3 @@ def fit(family: Family, images: ImageSet, steps: int, batch: int, seed: int) -> 
         optimizer.step()
         schedule.step()
     return family.eval()
-
-
-@torch.no_grad()
-def loss_on(family: Family, images: ImageSet, n: int) -> float:
-    """The mean loss on the first n images, each at the time and with the noise of its place in the set."""
-    found = []
-    for rows in torch.arange(min(n, len(images))).split(CHUNK):
-        labels = None if images.labels is None else images.labels[rows]
-        found.append(family.loss(Batch(images.images[rows], labels), Draw(0, 0, rows))["loss"])
-    return torch.cat(found).mean().item()
