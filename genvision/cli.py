@@ -128,7 +128,9 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
     """score a run, a folder of PNGs or an NPZ"""
     parser.set_defaults(run=commands.score)
     parser.add_argument("source", type=Path, metavar="RUN|FOLDER|FILE.npz")
-    parser.add_argument("--reference", metavar="NAME[:split]|folder:PATH")
+    parser.add_argument(
+        "--reference", metavar="NAME[:split]|folder:PATH[:split]", help="of a run, by default its own or its test split"
+    )
     parser.add_argument("--reconstruct", action="store_true", help="a vae: what comes back of its own test split")
     parser.add_argument("--num-images", type=_count, help="how many must be there; a run draws so many")
     parser.add_argument("--extractor", default="inception", help="inception (FID) or efficientnet-lite0")

@@ -49,8 +49,8 @@ def sample(args: argparse.Namespace) -> None:
 
 def score(args: argparse.Namespace) -> None:
     """Score a run, a folder of PNGs or an NPZ against a reference, or a run's reconstructions of its test split."""
-    if args.reconstruct == bool(args.reference):
-        raise ConfigError("give --reference NAME[:split], or --reconstruct to compare a vae with its own test split")
+    if args.reconstruct and args.reference:
+        raise ConfigError("--reconstruct compares a vae with its own test split; leave out --reference")
     _check_torchvision()
     from genvision.score_command import score_run_reconstructions, score_source
 
@@ -113,7 +113,8 @@ def leaderboard(args: argparse.Namespace) -> None:
     elif args.action == "verify":
         from genvision.verification import verify
 
-        _say("\n".join(f"{check.field} {check.found}" for check in verify(first)))
+        checks = verify(first)
+        _say("\n".join([*(f"{check.field} {check.found}" for check in checks), f"verified: all {len(checks)} fields"]))
     elif args.action == "resample":
         from genvision.resampling import resample
 

@@ -27,6 +27,8 @@ def reproduce(row: Path, out: Path) -> str:
     another one.
     """
     record = read_record(row / FILE_NAME)
+    if not _values(record):
+        raise RunError(f"{row / FILE_NAME} has neither a score nor bits/dim that could come out again")
     config = _configuration(row, record, [f"run.dir={out}", f"run.name={record['run']}"])
     again = read_record(train(config, resume="auto", command=record["command"] or "").result)
     told = [_told(name, was, again) for name, was in _values(record).items()]
@@ -34,7 +36,7 @@ def reproduce(row: Path, out: Path) -> str:
     lines = [line for line, _ in told] + (["not equal: " + "; ".join(changed)] if changed else [])
     if missed := [line for line, holds in told if not holds]:
         raise RunError(f"{row / FILE_NAME} is not reproduced: {'; '.join(missed + lines[len(told) :])}")
-    return "\n".join(lines)
+    return "\n".join([*lines, f"reproduced: {len(told)} of {len(told)} values lie within their intervals"])
 
 
 def _configuration(row: Path, record: Record, where: list[str]) -> Config:
@@ -64,4 +66,5 @@ def _told(name: str, was: dict[str, Any], again: Record) -> tuple[str, bool]:
     found = _values(again).get(name, {}).get("value")
     low, high = was.get("interval") or 2 * [was["value"]]
     holds = found is not None and low <= found <= high
-    return f"{name} {was['value']:.6g} [{low:.6g}, {high:.6g}], now {found}", holds
+    now = "missing" if found is None else f"{found:.6g}"
+    return f"{name} {was['value']:.6g} [{low:.6g}, {high:.6g}], now {now}", holds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,16 @@ from genvision.scoring import (
     sampling_protocol,
     score_images,
     score_reconstructions,
+    seen_in_training,
 )
+
+_log = logging.getLogger(__name__)
 
 
 def score_source(
     source: Path,
     *,
-    reference: str,
+    reference: str | None,
     num_images: int | None,
     extractor: str,
     weights: str | None,
@@ -46,30 +50,37 @@ def score_source(
 ) -> dict[str, Any]:
     """The report of `genvision score --json`. A run is drawn from; a folder or NPZ is read and must hold num_images.
 
+    reference              None: that of the run, or else the test split of the set that it was trained on
     anchors, memorisation  as in `scoring.Training`: of the images that the run was trained on, or of the training split
                            of the reference; memorisation of what a run draws by itself leaves its NEAREST there
     options                of the family's sampler; None means the run's own
     """
-    extras = anchors or memorisation
+    is_run, extras = (source / "config.yaml").is_file(), anchors or memorisation
+    if not (reference or is_run):
+        raise ConfigError(f"{source} is no run, whose test split could be the reference; give --reference")
     require_extractor(extractor, weights)
     device = processes().device or torch.device("cpu")
-    if (source / "config.yaml").is_file():
+    if is_run:
         config = RunFolder(source).read_config()
         pipeline = load(source)
         family = pipeline.to(device).generator
         n = num_images or config.score.num_images
         if not n:
             raise ConfigError("--num-images is needed: the run itself was not scored")
-        real = reference_set(reference, config.data, family.spec.shape, n)
-        training = Training(data.load(config.data, "train"), anchors, memorisation) if extras else None
+        real = reference_set(reference or config.score.reference, config.data, family.spec.shape, n)
+        trained_on = data.load(config.data, "train")
+        training = Training(trained_on, anchors, memorisation) if extras else None
         if training:
             check_training(training, real, n)
+        elif told := seen_in_training(trained_on, real):
+            _log.warning("a score counts for little: %s", told)
         settings = {**pipeline.config.sampling, **asked(family, options)}
         own = seed in (None, config.sample.seed) and not any(value is not None for value in options.values())
         seed = config.sample.seed if seed is None else seed
         images = draw(family, n, seed, settings).images
         sampling = sampling_protocol(settings, family, seed=seed, ema=config.ema.decay, labels="k mod classes")
     else:
+        assert reference, "asked for above"
         if given := sorted(name for name, value in {"seed": seed, **options}.items() if value is not None):
             flag = given[0].replace("_", "-")
             raise ConfigError(f"--{flag} is for drawing, and {source} is no run to draw from; leave it out")

@@ -154,14 +154,20 @@ def check_training(training: Training, real: ImageSet, n: int) -> None:
     """What can be known before anything is drawn: raises as `score_images` does."""
     if training.anchors:
         reference_subset(training.images, n)
-    if training.memorisation:
-        seen = {hash(image.tobytes()) for image in training.images.images.numpy()}
-        known = sum(hash(image.tobytes()) in seen for image in real.images.numpy())
-        if known > len(real) / 2:  # test splits do hold a few images of their training split
-            raise ConfigError(
-                f"memorisation: of the reference {real.name}:{real.split}, {known} of {len(real)} images were trained "
-                "on; name a reference of images that were not"
-            )
+    if training.memorisation and (told := seen_in_training(training.images, real)):
+        raise ConfigError(f"memorisation: {told}")
+
+
+def seen_in_training(trained_on: ImageSet, real: ImageSet) -> str | None:
+    """A sentence about a reference most of whose images were trained on: test splits do hold a few."""
+    seen = {hash(image.tobytes()) for image in trained_on.images.numpy()}
+    known = sum(hash(image.tobytes()) in seen for image in real.images.numpy())
+    if known <= len(real) / 2:
+        return None
+    return (
+        f"of the reference {real.name}:{real.split}, {known} of {len(real)} images were trained on; name a reference of "
+        "images that were not"
+    )
 
 
 @torch.no_grad()

@@ -46,10 +46,9 @@ FAMILY_OPTIONS = {
     ),
 }
 PATHS = {name: make_path(name, FAMILY_OPTIONS["diffusion"].sigma_data) for name in PATH_CLASSES}
-TINY = {
+TINY = {name: {"width": 16, "depth": 2} for name in TRUNK_CONFIGS} | {
     "conv": {"width": 16, "depth": 1},
     "unet": {"width": 16, "depth": 1, "head_width": 16},
-    "pixelcnn": {"width": 16, "depth": 2},
     "pixelcnnpp": {"width": 16, "depth": 1, "scales": 2},
     "vit": {"width": 16, "depth": 2, "head_width": 8, "mlp_ratio": 2.0},
     "mixer": {"width": 16, "depth": 2, "channel_ratio": 2.0},

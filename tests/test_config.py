@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genvision.config import CONFIG_DIR, config_hash, load_config, ranges, to_yaml
-from genvision.config.document import read_file
+from genvision.config.document import Entry, read_file
 from genvision.config.groups import choices
+from genvision.config.roles import network
 from genvision.config.schema import FAMILY_CONFIGS
 from genvision.config.trunks import BACKBONES, FAMILY_ROLES, TRUNK_CONFIGS, TRUNK_ROLES
+from genvision.errors import ConfigError
 
 FAMILIES, SIZES, SETS = choices("family"), choices("size"), choices("data")
 CELLS = list(itertools.product(FAMILIES, BACKBONES))
@@ -119,6 +121,14 @@ def test_each_source_wins_over_the_one_before(tmp_path, monkeypatch):
         seen.append(load_config(mine).train.seed)
     seen.append(load_config(mine, ["train.seed=6"]).train.seed)
     assert seen == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_a_size_that_says_nothing_about_a_trunk_is_refused():
+    size = {"encoder.conv.width": Entry("encoder.conv.width", "32", "configs/size/own.yaml:2")}
+    found, _ = network("encoder", Entry("backbone", "convnet", ""), size, [{}], 0)
+    assert found.trunk["width"] == 32
+    with pytest.raises(ConfigError, match=r"^configs/size/own.yaml: says nothing about encoder.vit; add its width"):
+        network("encoder", Entry("backbone", "vit", ""), size, [{}], 0)
 
 
 @pytest.mark.parametrize(

@@ -295,7 +295,7 @@ def test_resizing_agrees_with_pillow_and_keeps_the_centre(height, width):
 # References and inspection
 
 
-def test_references_name_a_set_a_split_or_a_folder():
+def test_references_name_a_set_a_split_or_a_folder(tmp_path):
     run = config("cifar10", validation_fraction=0.2)
     assert parse_reference("cifar10", run) == (run, "test")
     assert parse_reference("cifar10:validation", run) == (run, "validation")
@@ -303,6 +303,11 @@ def test_references_name_a_set_a_split_or_a_folder():
     assert (other.name, other.channels, other.height, other.width, split) == ("fashion_mnist", 3, 32, 32, "train")
     folder, split = parse_reference("folder:a/b:c", run)
     assert (folder.name, folder.path, folder.height, folder.labels, split) == ("folder", "a/b:c", 32, False, "all")
+    part, split = parse_reference("folder:a/b:test", run)
+    assert (part.path, part.validation_fraction, split) == ("a/b", 0.2, "test")
+    (tmp_path / "odd:test").mkdir()
+    there, split = parse_reference(f"folder:{tmp_path}/odd:test", run)
+    assert (there.path, split) == (f"{tmp_path}/odd:test", "all")  # a folder that has such a name
     assert parse_reference("mnist", DataConfig(download=False, labels=True))[0].height is None
     for wrong in ("cifra10", "cifar10:tset", "folder:", "cifar10:all", ""):
         with pytest.raises(ConfigError, match="write"):

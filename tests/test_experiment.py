@@ -425,6 +425,14 @@ def test_a_run_goes_on_from_another_working_folder(stopped, tmp_path, monkeypatc
     assert not (tmp_path / "runs_elsewhere").exists()
 
 
+def test_a_budget_that_is_used_up_is_not_shortened_afterwards(trained, tmp_path):
+    run = shutil.copytree(trained("vae").path, tmp_path / "run")
+    (run / "status.json").write_text('{"state": "preempted"}')
+    said = genvision("train", "--resume", run, "train.steps=5")
+    assert said.code == 2 and "6 steps are made, more than the 5 that were asked for" in said.last_error
+    assert RunFolder(run).read_config().train.steps == 6  # nothing was written
+
+
 def test_what_is_no_run_cannot_be_resumed(tmp_path):
     said = genvision("train", "--resume", tmp_path / "nothing")
     assert said.code == 4 and "no run and no checkpoint lies there" in said.error

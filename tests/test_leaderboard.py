@@ -33,6 +33,13 @@ def other(**sampling):
     return PROTOCOL | {"sampling": PROTOCOL["sampling"] | sampling}
 
 
+def test_a_folder_without_runs_gets_no_leaderboard(tmp_path):
+    (tmp_path / "photos" / "cats").mkdir(parents=True)
+    with pytest.raises(DataError, match="photos: no run here has a result.json yet"):
+        build(tmp_path / "photos", tmp_path / "photos" / "leaderboard")
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cats"]
+
+
 def nine():
     records = [scored(50.0 + k, run=f"d{k}", seed=k) for k in range(4)]
     records += [scored(50.0, run="tie"), scored(9.0, run="other", data="zoo"), make(run="unscored", note="too slow")]
@@ -130,11 +137,9 @@ def test_garbage_is_left_out_with_a_warning_and_a_copy_counts_once(tmp_path, cap
         assert "x1/result.json" in (tmp_path / "out" / name).read_text()
 
 
-def test_a_run_folder_itself_and_an_empty_folder_build(tmp_path):
+def test_a_run_folder_itself_can_be_collected(tmp_path):
     save(tmp_path / "runs", scored(3.0, run="a"))
     assert [row["folder"] for row in collect(tmp_path / "runs" / "a")] == ["."]
-    (tmp_path / "none").mkdir()
-    assert build(tmp_path / "none", tmp_path / "out").is_file()
     with pytest.raises(DataError, match="no such folder"):
         build(tmp_path / "nowhere", tmp_path / "out")
 

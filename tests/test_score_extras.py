@@ -100,6 +100,21 @@ def test_what_cannot_be_compared_with_training_images_is_refused(trained, pictur
     assert said.code == 2 and "--anchors is about drawn images" in said.error
 
 
+def test_a_run_is_scored_against_its_own_test_split_and_a_reference_that_was_trained_on_is_told(
+    trained, pictures, tmp_path, caplog
+):
+    folder, words = trained("vae"), ("--num-images", 6, *OFFLINE, "--json", tmp_path / "report.json")
+    said = genvision("score", folder.path, *words)
+    assert said.code == 0 and caplog.text == "", said.err
+    real = json.loads((tmp_path / "report.json").read_text())["protocol"]["reference"]
+    test = data.load(folder.read_config().data, "test")
+    assert (real["name"], real["split"], real["num_images"]) == (test.name, "test", len(test))
+    by_name = genvision("score", folder.path, "--reference", f"folder:{pictures}:test", *words)
+    assert by_name.out == said.out
+    assert genvision("score", folder.path, "--reference", f"folder:{pictures}", *words).code == 0
+    assert "images were trained on; name a reference of images that were not" in caplog.text
+
+
 def test_a_run_records_its_anchors_and_the_next_one_finds_them(pictures, tmp_path, pixels):
     real = write_pictures(tmp_path / "real", 30, seed=1)
     words = ("family=vae", "backbone=vit", "score.num_images=20", "score.extractor=efficientnet-lite0")

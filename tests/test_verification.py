@@ -45,6 +45,7 @@ def test_an_honest_record_is_verified_field_by_field(scored):
     assert f"parameters {record['parameters']}" in lines and f"macs_per_image {record['macs_per_image']}" in lines
     assert f"metrics.frechet.value {record['metrics']['frechet']['value']}" in lines
     assert f"bits_per_dim.value {record['bits_per_dim']['value']}" in lines
+    assert lines[-1] == f"verified: all {len(lines) - 1} fields"
 
 
 def test_a_record_names_the_weights_that_drew_its_images(scored):
@@ -200,6 +201,8 @@ def test_a_row_comes_out_again(scored, tmp_path, with_config):
     said = genvision("leaderboard", "reproduce", row, "--out", tmp_path / "again")
     assert said.code == 0, said.err
     again, record = read_record(tmp_path / "again" / "row" / FILE_NAME), read_record(row / FILE_NAME)
+    told = len(record["metrics"]) + 1
+    assert said.out.splitlines()[-1] == f"reproduced: {told} of {told} values lie within their intervals"
     assert again["metrics"] == record["metrics"] and again["bits_per_dim"] == record["bits_per_dim"]
     changed = {field.partition(".")[0] for field, *_ in difference(record, again)}
     assert changed <= {"train_seconds", "sample_seconds", "command", "git", "config_hash"}
@@ -231,6 +234,12 @@ def test_a_row_that_does_not_come_out_again_is_an_error(scored, tmp_path):
     row = edited(scored, tmp_path, lambda record: record["metrics"]["frechet"].update(value=1.0, interval=[0.5, 1.5]))
     said = genvision("leaderboard", "reproduce", row, "--out", tmp_path / "again")
     assert said.code == 4 and "is not reproduced: FD-EffNetLite0 1 [0.5, 1.5], now " in said.last_error
+
+
+def test_a_row_without_a_value_cannot_be_reproduced(scored, tmp_path):
+    row = edited(scored, tmp_path, lambda record: record.update(metrics=None, bits_per_dim=None))
+    said = genvision("leaderboard", "reproduce", row, "--out", tmp_path / "again")
+    assert said.code == 4 and "has neither a score nor bits/dim" in said.error and not (tmp_path / "again").exists()
 
 
 def test_diff_names_what_differs_and_nothing_else(scored, tmp_path):

@@ -43,6 +43,9 @@ def network(role: str, backbone: Entry, size: Layer, layers: list[Layer], level:
     name = _trunk_name(role, backbone, layers)
     prefix = f"{role}.{name}."
     sized = {key.removeprefix(prefix): entry for key, entry in size.items() if key.startswith(prefix)}
+    if not sized:  # its defaults would pass for that size
+        file = next(iter(size.values())).where.partition(":")[0] if size else "the size"
+        raise fault(file, f"says nothing about {role}.{name}; add its width and depth there, or choose another size")
     sized = {"patch" if key == "patch" else f"trunk.{key}": entry for key, entry in sized.items()}
     mine = [_options(layer, role, name) for layer in layers]
     options: Layer = {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import replace
-from typing import Literal
+from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from genvision.probability.randomness import Stream, generator
 from genvision.spec import ImageSpec
 
 Split = Literal["train", "validation", "test", "all"]
+SPLITS = ("train", "validation", "test")
 HELD_OUT_SEED = 2**62 + 28  # the validation images are the same in every run, whatever its train.seed
 PLACES = ("folder", "stream")  # sources that are found by data.path and have no geometry of their own
 PLACES_CHANNELS = 3
@@ -92,11 +94,11 @@ def spec_of(config: DataConfig) -> ImageSpec:
 
 
 def parse_reference(text: str, default: DataConfig) -> tuple[DataConfig, Split]:
-    """`NAME[:split]` or `folder:PATH` -> config and split, at the geometry of `default`, so that both can be compared.
+    """`NAME[:split]` or `folder:PATH[:split]` -> config and split, at the geometry of `default`, to be compared with it.
 
-    A name alone means its test split; a folder means all images below it, unlabelled. Root, download and the held-out
-    fraction are those of `default`, but all other training images count and none may be left out; a default without a
-    name lends no geometry.
+    A name alone means its test split; a folder alone means all images below it. Root, download and the held-out fraction
+    are those of `default`, but all other training images count and none may be left out; a default without a name lends
+    no geometry. Folders are unlabelled.
     Raises ConfigError.
     """
     kind, separator, rest = text.partition(":")
@@ -107,13 +109,17 @@ def parse_reference(text: str, default: DataConfig) -> tuple[DataConfig, Split]:
     if kind == "folder":
         if not rest:
             raise ConfigError(f"reference {text!r}: no path; write folder:PATH")
-        return replace(config, name="folder", path=rest, labels=False), "all"
+        path, _, split = rest.rpartition(":")
+        if not (path and split in SPLITS) or Path(rest).is_dir():
+            path, split = rest, "all"
+        return replace(config, name="folder", path=path, labels=False), cast(Split, split)
     split = rest if separator else "test"
-    if kind not in NAMED or split not in ("train", "validation", "test"):
+    if kind not in NAMED or split not in SPLITS:
         raise ConfigError(
-            f"reference {text!r}: write folder:PATH or NAME[:train|validation|test] of {', '.join(NAMED)}"
+            f"reference {text!r}: write folder:PATH[:{'|'.join(SPLITS)}] or NAME[:{'|'.join(SPLITS)}] of "
+            f"{', '.join(NAMED)}"
         )
-    return replace(config, name=kind, path=None), split
+    return replace(config, name=kind, path=None), cast(Split, split)
 
 
 def _of_stream(config: DataConfig, split: Split) -> ImageSet:

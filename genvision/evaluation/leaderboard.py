@@ -41,9 +41,11 @@ def collect(runs: Path) -> list[Row]:
 def build(runs: Path, out: Path) -> Path:
     """Write leaderboard.json, .csv, .md, leaderboard-seeds.csv and index.html into `out`; return the page's path.
 
-    Raises DataError when `runs` is not a folder, StorageError when `out` cannot be written.
+    Raises DataError when `runs` is not a folder of runs, StorageError when `out` cannot be written.
     """
     _require_runs(runs)
+    if not _result_files(runs):
+        raise DataError(f"{runs}: no run here has a {FILE_NAME} yet; name the folder that holds runs")
     with one_at_a_time(out):  # who builds last has read every record that was there when the one before wrote
         rows, quarantined = _scan(runs)
         board = rank(rows, quarantined)
@@ -137,10 +139,14 @@ def _require_runs(runs: Path) -> None:
         raise DataError(f"{runs}: no such folder of runs; train one with train_gen.py first")
 
 
+def _result_files(runs: Path) -> list[Path]:
+    return sorted([*runs.glob(FILE_NAME), *runs.glob(f"*/{FILE_NAME}")])
+
+
 def _scan(runs: Path) -> tuple[list[Row], list[dict[str, str]]]:
     rows: dict[str, Row] = {}
     left_out: list[tuple[Path, str]] = []
-    for path in sorted([*runs.glob(FILE_NAME), *runs.glob(f"*/{FILE_NAME}")]):
+    for path in _result_files(runs):
         try:
             record = read_record(path)
         except DataError as error:

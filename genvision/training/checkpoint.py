@@ -86,7 +86,7 @@ def save(state: TrainState, root: Path, config_hash: str, keep: int) -> Path:
 def load(state: TrainState, path: Path, config_hash: str) -> None:
     """Puts the checkpoint at `path` into `state`, or leaves it untouched and raises.
 
-    RunError  damaged, or made by another model        ConfigError  made under another configuration
+    RunError  damaged, or made by another model        ConfigError  made under another configuration, or past its end
     DataError  trained on other images
     `state.total_steps` is taken over only where this configuration leaves it open (a budget in minutes).
     """
@@ -96,6 +96,10 @@ def load(state: TrainState, path: Path, config_hash: str) -> None:
         raise ConfigError(
             f"{path}: made under another configuration (hash {about['config_hash']}, this run's is {config_hash}); "
             "resume with the config.yaml beside it, or start a run of another run.name"
+        )
+    if state.total_steps is not None and about["step"] > state.total_steps:
+        raise ConfigError(
+            f"{path}: {about['step']} steps are made, more than the {state.total_steps} that were asked for"
         )
     if about.get("dataset", state.dataset) != state.dataset:  # which the first checkpoints did not hold
         raise DataError(
