@@ -165,8 +165,8 @@ def seen_in_training(trained_on: ImageSet, real: ImageSet) -> str | None:
     if known <= len(real) / 2:
         return None
     return (
-        f"of the reference {real.name}:{real.split}, {known} of {len(real)} images were trained on; name a reference of "
-        "images that were not"
+        f"of the reference {real.name}:{real.split}, {known} of {len(real)} images were trained on; name a reference "
+        "of images that were not"
     )
 
 

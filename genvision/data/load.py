@@ -94,11 +94,11 @@ def spec_of(config: DataConfig) -> ImageSpec:
 
 
 def parse_reference(text: str, default: DataConfig) -> tuple[DataConfig, Split]:
-    """`NAME[:split]` or `folder:PATH[:split]` -> config and split, at the geometry of `default`, to be compared with it.
+    """`NAME[:split]` or `folder:PATH[:split]` -> config and split, at the geometry of `default`.
 
-    A name alone means its test split; a folder alone means all images below it. Root, download and the held-out fraction
-    are those of `default`, but all other training images count and none may be left out; a default without a name lends
-    no geometry. Folders are unlabelled.
+    A name alone means its test split; a folder alone all images below it. Root, download and the held-out fraction are
+    those of `default`, but all other training images count and none may be left out; a default without a name lends no
+    geometry. Folders are unlabelled.
     Raises ConfigError.
     """
     kind, separator, rest = text.partition(":")
