@@ -156,13 +156,22 @@ LAUNCHERS = {
 
 
 @needs_cpu
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("launcher", "victim"),
-    [("accelerate", "launcher"), ("torchrun", "launcher"), pytest.param("torchrun", "rank 1", marks=pytest.mark.slow)],
+    ("launcher", "victim", "ends"),
+    [
+        *(("accelerate", "launcher", False), ("torchrun", "launcher", False)),
+        pytest.param("accelerate", "launcher", True, marks=pytest.mark.slow),
+        pytest.param("torchrun", "rank 1", True, marks=pytest.mark.slow),
+    ],
 )
-def test_under_a_launcher(pictures, tmp_path, launcher, victim):
-    """The launcher or one process is told to end; all end, with one checkpoint, and no process is left."""
-    words = (f"data=folder:{pictures}", *TINY, "backbone=vit", "train.steps=3000", "train.save_every_steps=3000")
+def test_under_a_launcher(pictures, tmp_path, launcher, victim, ends):
+    """The launcher or one process is told to end; all end, with one checkpoint, and no process is left.
+
+    ends  and the run then `ends` under the same launcher, with the bytes of one that was not stopped
+    """
+    total = 400 if ends else 3000
+    words = (f"data=folder:{pictures}", *TINY, "backbone=vit", f"train.steps={total}", f"train.save_every_steps={total}")
     words += (f"run.dir={tmp_path}", "run.name=run", "log.every_steps=1")
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, *LAUNCHERS[launcher], str(ROOT / "train_gen.py"), *words]
@@ -180,8 +189,13 @@ def test_under_a_launcher(pictures, tmp_path, launcher, victim):
     assert status(folder)["state"] == "preempted", status(folder)
     (made,) = checkpoints(folder)
     assert made == f"step-{status(folder)['step']:09d}" and checkpoint.latest(folder.checkpoints).name == made
-    said = genvision("train", "--resume", folder.path, f"train.steps={status(folder)['step'] + 3}")
-    assert said.code == 0 and f"resuming at step {int(made.removeprefix('step-'))}" in said.out
+    if not ends:  # one process goes on with what two began
+        said = genvision("train", "--resume", folder.path, f"train.steps={status(folder)['step'] + 3}")
+        assert said.code == 0 and f"resuming at step {int(made.removeprefix('step-'))}" in said.out
+        return
+    for more in (("--resume", "auto"), ("run.name=straight",)):
+        subprocess.run([*command, *more], env=environment, timeout=250, check=True, capture_output=True)
+    assert tree(folder.model) == tree(tmp_path / "straight" / "model") != {}
 
 
 def until(condition, launched, seconds=120):
