@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import string
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +14,10 @@ from hypothesis import strategies as st
 
 from genvision.config import load_config
 from genvision.config.document import fault
+from genvision.config.ranges import check_ranges
 from genvision.errors import ConfigError
+
+CONFIG = load_config(None, ["family=vae"])
 
 
 def message_of(path=None, overrides=()):
@@ -26,6 +32,23 @@ def in_file(tmp_path, text, *overrides):
     path = tmp_path / "mine.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return message_of(path, overrides)
+
+
+NAMES = ("../../x", "/etc/x", "a\0b", "a/b", "x" * 101, "\u202egnp.exe", "-x", "..", "a b", "a\n", "\u0663")
+
+
+@settings(max_examples=1000)
+@given(
+    st.one_of(st.text(max_size=120), st.from_regex(r"[A-Za-z0-9._-]{1,105}", fullmatch=True), st.sampled_from(NAMES))
+)
+def test_a_run_is_named_by_letters_digits_and_a_few_marks(name):
+    config = replace(CONFIG, run=replace(CONFIG.run, name=name))
+    if len(name) <= 100 and set(name) <= {*string.ascii_letters, *string.digits, *"._-"} and name[:1].isalnum():
+        check_ranges(config, {})
+        assert os.path.realpath(f"/runs/{name}") == f"/runs/{name}"  # inside of run.dir, under that name
+    else:
+        with pytest.raises(ConfigError, match=r"run\.name: .*letters, digits, \. _ - \(at most 100\)"):
+            check_ranges(config, {})
 
 
 TYPOS = [

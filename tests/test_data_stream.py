@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import builtins
+import http.server
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -85,6 +88,28 @@ def test_every_format_gives_the_same_images(tmp_path, kind):
     assert train.labels.tolist() == [k % CLASSES for k in train.images[:, 0, 0, 0].tolist()]
     assert train.class_names == (("a", "b", "c") if kind == "images" else ("0", "1", "2"))
     assert {k for step in range(6) for k in numbers(batches(tmp_path / path), step)} == TRAINED
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A folder, and the address under which this machine serves it."""
+    quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield tmp_path, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("suffix", ["tar", "parquet"])
+def test_remote_shards_are_those_of_a_folder(served, suffix):
+    folder, address = served
+    (write_tars if suffix == "tar" else write_parquet)(folder, SIZES)
+    shards = f"train-{{000..004}}.{suffix}"
+    near, far = (batches(f"{place}/{shards}") for place in (folder, address))
+    assert [numbers(far, step) for step in range(5)] == [numbers(near, step) for step in range(5)]
+    test = data.load(config_of(f"{address}/{shards}"), "test")
+    assert sorted(test.images[:, 0, 0, 0].tolist()) == list(range(24, 30))
 
 
 def test_resident_images_are_of_all_shards(tars):

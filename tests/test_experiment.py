@@ -46,7 +46,6 @@ from genvision.outcome import Outcome, git_state, summary
 from genvision.run_folder import RunFolder, resume_hash
 from genvision.scoring import Scored
 from genvision.spec import Batch, Draw, ImageSpec
-from genvision.storage import alone
 
 SCORED = ("score.num_images=40", "score.extractor=efficientnet-lite0")
 EVALUATIONS = {
@@ -347,12 +346,24 @@ def test_a_run_is_not_gone_on_with_under_another_configuration(stopped, pictures
     assert tree(stopped.path) == before
 
 
+HOLDS = """
+import sys, time
+from pathlib import Path
+from genvision.storage import alone
+with alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
 def test_two_processes_do_not_train_in_one_folder(stopped):
-    with alone(stopped.path):
+    with subprocess.Popen([sys.executable, "-c", HOLDS, stopped.path], stdout=subprocess.PIPE) as other:
+        assert other.stdout and other.stdout.readline() == b"held\n"
         before = tree(stopped.path)
         said = genvision("train", "--resume", stopped.path)
         assert said.code == 2 and said.error.startswith(f"{stopped.path} is in use by another process")
-        assert tree(stopped.path) == before
+        assert tree(stopped.path) == before and other.poll() is None
+        other.kill()  # its lock is nobody's after that
     (stopped.path / ".result.json.77.tmp").write_text("left by one that was killed")
     (stopped.checkpoints / ".tmp-step-000000006-77").mkdir()
     said = genvision("train", "--resume", stopped.path)

@@ -171,7 +171,13 @@ def test_under_a_launcher(pictures, tmp_path, launcher, victim, ends):
     ends  and the run then `ends` under the same launcher, with the bytes of one that was not stopped
     """
     total = 400 if ends else 3000
-    words = (f"data=folder:{pictures}", *TINY, "backbone=vit", f"train.steps={total}", f"train.save_every_steps={total}")
+    words = (
+        f"data=folder:{pictures}",
+        *TINY,
+        "backbone=vit",
+        f"train.steps={total}",
+        f"train.save_every_steps={total}",
+    )
     words += (f"run.dir={tmp_path}", "run.name=run", "log.every_steps=1")
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, *LAUNCHERS[launcher], str(ROOT / "train_gen.py"), *words]

@@ -127,10 +127,10 @@ def shared_faults(root: Path, accelerator: Accelerator) -> list[str]:
     state = toy_state(config, accelerator, poison=2 if accelerator.process_index == last else None)
     try:
         for _ in train(state, ToyBatches(), config, accelerator):
-            pass
+            before = fingerprint(state)
     except NonFiniteError as fault:
         found.append(str(fault).partition("; stopped")[0])
-    found.append(f"at step {state.step}")
+    found.append(f"at step {state.step}, as after it: {fingerprint(state) == before}")
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, max_bad_steps=1))
     for _ in train(state, ToyBatches(), config, accelerator):
         pass
@@ -201,7 +201,7 @@ def test_a_fault_of_one_process_is_everybodys(pair):
     facts, root = pair
     expected = [
         "step 3: loss is nan, error is nan, grad_norm is nan; images: toy 2.7",
-        "at step 2",
+        "at step 2, as after it: True",
         "at step 12, 1 passed over, 11 made, alike: True",
         "toys: the processes have read different images",
         "disk full",
