@@ -31,11 +31,13 @@ from runs import (  # noqa: F401
     write_pictures,
 )
 from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from genvision import build, data, load, run_samples
 from genvision.config import config_hash, load_config
 from genvision.config.ranges import leaves
 from genvision.errors import StorageError
+from genvision.evaluation import registered
 from genvision.evaluation.leaderboard import collect
 from genvision.evaluation.protocol import build_protocol
 from genvision.evaluation.record import read_record
@@ -229,15 +231,36 @@ def test_a_tokenizer_says_how_much_of_its_codebook_it_uses_and_what_its_samples_
     assert again.code == 0 and "resized 0, left 0" in again.out
 
 
-def test_observing_a_run_does_not_change_it(trained, pictures, tmp_path):
-    words = ("log.every_steps=1", "log.grid_every_steps=2", "score.every_steps=2")  # and score.num_images=0
-    said = train(pictures, tmp_path, "backbone=vit", *words)
+class EightPixels(nn.Module):
+    """An extractor without weights, quick enough to score every step."""
+
+    name, metric_name, resize, dim = "eight-pixels", "FD-EightPixels", "none", 8
+
+    def __init__(self, weights: Path | None) -> None:
+        super().__init__()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images[:, 0, ::4, ::2].flatten(1) / 255
+
+
+def test_observing_a_run_does_not_change_it(trained, pictures, tmp_path, monkeypatch):
+    """Validated, drawn, scored and saved after every step, as against hardly ever."""
+    monkeypatch.setattr(registered, "_REGISTERED", {})
+    monkeypatch.setenv("GENVISION_CACHE", str(tmp_path / "cache"))
+    registered.register_extractor(EightPixels)
+    words = ("score.num_images=8", "score.extractor=eight-pixels", f"score.reference=folder:{pictures}")
+    words += tuple(f"{key}_every_steps=1" for key in ("log.grid", "train.validate", "train.save"))
+    words += ("log.every_steps=1", "score.every_steps=1")
+    said = train(pictures, tmp_path / "runs", "backbone=vit", *words)
     assert said.code == 0, said.err
-    folder = one_run(tmp_path)
-    assert tree(folder.model) == tree(trained("diffusion").model)
-    assert [line["step"] for line in metrics(folder)] == [1, 2, 3, 4, 5, 6]
+    folder = one_run(tmp_path / "runs")
+    assert tree(folder.model) == tree(trained("diffusion").model) != {}
+    lines = metrics(folder)
+    assert [line["step"] for line in lines if "validation_loss" in line] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in lines if line.get("frechet", 0) > 0] == [1, 2, 3, 4, 5]  # then the run's own
+    assert read_record(folder.result)["metrics"]["frechet"]["name"] == "FD-EightPixels"
     names = sorted(path.name for path in folder.samples.iterdir())
-    assert names == ["final.npz", "final.png", "step_0000002.png", "step_0000004.png"]
+    assert names == ["final.npz", "final.png", *(f"step_{step:07d}.png" for step in range(1, 6))]
 
 
 def test_validation_is_the_averaged_weights_under_the_same_noise_every_time(trained):
