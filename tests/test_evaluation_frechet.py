@@ -38,6 +38,19 @@ def test_real_features_of_which_some_hardly_fire_agree_with_torch_fidelity_to_1e
     assert distance(fit(other), fit(real)) == pytest.approx(theirs(other, real), rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("n", "dim"),
+    [
+        (4096, 512),
+        pytest.param(5000, 2048, marks=pytest.mark.slow),
+        pytest.param(50_000, 64, marks=pytest.mark.slow),
+    ],
+)
+def test_as_many_images_and_features_as_in_practice_agree_with_torch_fidelity_to_1e_9(n, dim):
+    a, b = features(n, dim), features(n, dim, seed=1, shift=0.1)
+    assert distance(fit(a), fit(b)) == pytest.approx(theirs(a, b), rel=1e-9)
+
+
 @pytest.mark.parametrize(("n", "m"), [(30, 25), (40, 40), (20, 100), (100, 20)])
 def test_no_more_images_than_features_agree_with_the_whole_cross_gram_to_1e_9(n, m):
     a, b = features(n), features(m, seed=1, shift=0.3)
