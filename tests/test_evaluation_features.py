@@ -9,7 +9,7 @@ import torch
 
 from genvision.data.image_set import ImageSet
 from genvision.errors import DataError, NonFiniteError
-from genvision.evaluation import features
+from genvision.evaluation import features, frechet
 from genvision.evaluation.protocol import build_protocol, protocol_hash
 
 
@@ -58,6 +58,15 @@ def test_the_real_network_sees_no_difference_between_splits():
     alone = torch.cat([features.extract(images[:4], extractor, batch_size=4).pool,
                        features.extract(images[4:], extractor, batch_size=4).pool])  # fmt: skip
     assert torch.equal(together, alone)
+
+
+def test_a_score_does_not_hang_on_how_many_images_an_extractor_sees_at_once():
+    from genvision.evaluation.extractors import make_extractor
+
+    extractor, images = make_extractor("efficientnet-lite0"), image_set(6).images
+    alone, among = (frechet.fit(features.extract(images, extractor, batch_size=size).pool) for size in (1, 64))
+    other = frechet.fit(features.extract(255 - images, extractor, batch_size=6).pool)
+    assert frechet.distance(alone, among) <= 1e-3 < 1 < frechet.distance(alone, other)
 
 
 def test_no_images_and_features_that_are_not_numbers_are_refused():
