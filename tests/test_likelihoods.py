@@ -284,6 +284,8 @@ def test_units_make_round_trips() -> None:
         assert torch.equal(to_pixels(to_unit(x, levels), levels), x)
         assert to_unit(x, levels)[[0, -1]].tolist() == [-1, 1]
     assert to_pixels(torch.tensor([-7.0, 7.0])).tolist() == [0, 255]
+    # 127.5 (x + 1) is 0, 127.003, 127.5 (to the even neighbour), 191.25, 255 and 280.5
+    assert to_pixels(torch.tensor([-1, -0.0039, 0, 0.5, 1, 1.2])).tolist() == [0, 127, 128, 191, 255, 255]
     spec = ImageSpec(3, 2, 2)
     assert nats_to_bits_per_dim(torch.tensor([12 * math.log(2)]), spec).item() == pytest.approx(1)
 
