@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from cells import make_cell, randomise, some_images
+from crowd import every_process
 from PIL import Image
 from runs import FAMILIES, fresh_launch, tree  # noqa: F401
 
@@ -56,6 +57,15 @@ def test_labels_are_k_mod_classes_unless_given(monkeypatch):
     assert seen == [[1, 1, 0, 0], [2, 2, 2, 2]]
     same = [k for k in range(6) if torch.equal(usual[k], chosen[k])]
     assert same == [1, 3, 5]  # where both labels agree
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_a_thousand_images_of_ten_classes_are_a_hundred_of_each(monkeypatch, processes):
+    generator = cell("vae", SPEC._replace(classes=10))
+    monkeypatch.setattr(generator, "_sample", lambda draw, y: y.to(torch.uint8))  # an image that is its label
+    for drawn in every_process(processes, lambda: draw_images(generator, 1000, chunk_size=64)):
+        assert torch.equal(drawn.long(), generator.check_labels(None, 1000))  # which are those that a file is given
+        assert drawn.bincount().tolist() == [100] * 10
 
 
 @pytest.mark.parametrize(
