@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -116,6 +117,22 @@ def test_the_linear_path_is_diffusers_table() -> None:
     between, _ = PATHS["linear"].alpha_sigma((t[1:] + t[:-1]) / 2)
     torch.testing.assert_close(between**2, alpha[1:] * alpha[:-1], rtol=1e-9, atol=0)
     assert PATHS["linear"].alpha_sigma(torch.zeros(1))[0].item() == 1
+
+
+def test_both_tables_are_products_of_the_papers_betas_in_float64() -> None:
+    """Ho et al. 2020, section 4, and Nichol & Dhariwal 2021, equation 17, whose beta ends at 0.999."""
+    t = torch.arange(1001, dtype=torch.float64) / 1000
+    f = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
+    betas = {
+        "cosine": (1 - f[1:] / f[:-1]).clamp(max=0.999),
+        "linear": torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64),
+    }
+    for name, beta in betas.items():
+        alpha2 = (1 - beta).cumprod(0)
+        alpha, sigma = PATHS[name].alpha_sigma(t[1:])
+        torch.testing.assert_close(alpha, alpha2.sqrt(), rtol=0, atol=1e-7)
+        torch.testing.assert_close(sigma, (1 - alpha2).sqrt(), rtol=0, atol=1e-7)
+        torch.testing.assert_close(alpha[:-1], alpha2[:-1].sqrt(), rtol=1e-7, atol=0)  # the last is 5e-5
 
 
 @pytest.mark.parametrize("name", ["cosine", "linear"])

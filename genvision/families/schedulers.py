@@ -91,6 +91,8 @@ def make_scheduler(name: str, path: Path, steps: int):
         scheduler.set_timesteps(timesteps=table_index.tolist())
     else:
         scheduler.set_timesteps(steps)
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(0)  # else it looks for its first timestep, and of 1000 UniPC's second is the same
     return scheduler
 
 
