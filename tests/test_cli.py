@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from runs import CELLS, TINY, fresh_launch, genvision, pictures, train, trained, tree, write_pictures  # noqa: F401
+from safetensors.torch import load_file, save_file
 
 from genvision import __version__, build, cli, data, load
 from genvision.activations import count_activations
@@ -265,6 +266,18 @@ def test_sample_never_writes_into_what_is_there(trained, tmp_path):
     said = genvision("sample", trained("vae").path, "--out", tmp_path / "out")
     assert said.code == 3 and "exists already" in said.error
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.png"]
+
+
+@pytest.mark.parametrize(("family", "out"), [("vae", "out.npz"), ("autoregressive", "out"), ("diffusion", "out")])
+def test_weights_that_are_no_numbers_end_sampling_without_a_file(trained, tmp_path, family, out):
+    run = shutil.copytree(trained(family).path, tmp_path / "run")
+    for file in (run / "model").rglob("*.safetensors"):
+        weights = load_file(file)
+        next(w for w in weights.values() if w.is_floating_point()).view(-1)[0] = torch.nan
+        save_file(weights, file)
+    said = genvision("sample", run, "--num-images", 4, "--out", tmp_path / out)
+    assert said.code == 5 and "the weights have diverged" in said.last_error, said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_an_interrupted_command_that_cannot_be_resumed_does_not_say_so(trained, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -10,7 +11,7 @@ from cells import PATHS, Oracle, draw_of, gaussian_posterior, make_cell
 from diffusers import DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from genvision.errors import ConfigError
+from genvision.errors import ConfigError, NonFiniteError
 from genvision.families.diffusion import solver_generators
 from genvision.families.objective import OBJECTIVES
 from genvision.families.schedulers import SCHEDULER_OUTPUT, SCHEDULERS, integrate, last, make_scheduler, path_times
@@ -109,6 +110,34 @@ def test_unipc_takes_as_many_steps_as_its_table_has(steps) -> None:
     path, z = PATHS["flow"], noise_of(3)
     x = solve(make_scheduler("unipc", path, steps), path, gaussian_denoiser(path), z, [])
     assert (x - (MEAN + STD * z)).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(("name", "path"), PAIRS)
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_one_call_that_is_not_finite_is_enough(name, path, value) -> None:
+    """Black must not come out of it, whatever the network predicts and however good its other calls are."""
+    for prediction in OBJECTIVES[path].prediction:
+        times = OBJECTIVES[path].times[0]
+        cell = make_cell("diffusion", ("vit",), ImageSpec(1, 2, 2), path=path, prediction=prediction, times=times)
+        calls = cell.network_evaluations(steps=5, scheduler=name)
+        for broken in {0, calls // 2, calls - 1}:
+            cell.denoiser = BreaksOnce(cell, broken, value)
+            with pytest.raises(NonFiniteError, match="diverged"):
+                cell.sample(2, chunk_size=2, steps=5, scheduler=name)
+
+
+class BreaksOnce(Oracle):
+    """The best denoiser of one image, but one number of its call `broken` is `value`."""
+
+    def __init__(self, cell, broken: int, value: float) -> None:
+        super().__init__(cell, MEAN, 0.0)
+        self.calls, self.broken, self.value = itertools.count(), broken, value
+
+    def forward(self, fed: Tensor, fed_t: Tensor, y: Tensor | None = None) -> Tensor:
+        output = super().forward(fed, fed_t, y)
+        if next(self.calls) == self.broken:
+            output[0, 0, 0, 0] = self.value
+        return output
 
 
 @pytest.mark.parametrize(("name", "path"), PAIRS)

@@ -104,7 +104,8 @@ class Diffusion(Family):
             if prediction == "epsilon":
                 # this x0 was divided by alpha, next to nothing near t = 1: there the smallest error of the network
                 # would put it far outside of any image (Ho et al. 2020 clip it too)
-                x0 = x0.clamp(-self.codec.limit, self.codec.limit)
+                clamped = x0.clamp(-self.codec.limit, self.codec.limit)
+                x0 = torch.where(x0.isfinite(), clamped, x0)  # an overflow must not end as black
                 eps = path.eps_of_x0(xt, x0, t)
             return path.target(x0, eps, t, wanted)
 
