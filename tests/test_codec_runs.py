@@ -94,6 +94,9 @@ def test_a_resumed_run_takes_the_codec_that_its_folder_remembers(generator, tmp_
     folder.codec.write_text(json.dumps(state | {"fingerprint": "0" * 16}))
     with pytest.raises(RunError, match="name the run it was trained with"):
         fit_codec(config, train_set, folder)
+    folder.codec.write_text(json.dumps({name: value for name, value in state.items() if name != "std"}))
+    with pytest.raises(RunError, match=r"the codec's std of \d+ latent channels is None"):
+        fit_codec(config, train_set, folder)
 
 
 def test_the_scripts_show_images_of_codes_or_say_that_they_cannot(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 
 import pytest
 import torch
-from cells import cell_config, draw_of, make_cell, randomise, some_batch
+from cells import cell_config, draw_of, make_cell, randomise, some_batch, some_images
 
 from genvision.build import build
 from genvision.errors import ConfigError, RunError
@@ -121,6 +122,33 @@ def test_other_weights_than_those_of_training_are_refused() -> None:
     tokens.vae.encoder.quantiser.codebook[0, 0] += 1e-6  # the codebook counts, too
     with pytest.raises(RunError, match="name the run it was trained with"):
         TokenCodec(tokens.vae, SPEC, tokens.state)
+
+
+@pytest.mark.parametrize("name", ["mean", "std"])
+@pytest.mark.parametrize("found", [None, [], [1.0], [1.0] * 5, [1.0, 1.0, 1.0, math.nan], ["1"] * 4, 1.0])
+def test_a_scale_that_is_lost_or_damaged_is_refused(name, found) -> None:
+    codec = latent_codec()
+    state = {key: value for key, value in codec.state.items() if key != name} | ({} if found is None else {name: found})
+    with pytest.raises(RunError, match=f"the codec's {name} of 4 latent channels is ") as caught:
+        LatentCodec(codec.vae, SPEC, state)
+    assert caught.value.exit_code == 4
+
+
+def test_a_scale_of_nothing_and_weights_without_a_hash_are_refused() -> None:
+    codec = latent_codec()
+    with pytest.raises(RunError, match=r"the codec's std of 4 latent channels is \[1, 1, 0, 1\]"):
+        LatentCodec(codec.vae, SPEC, codec.state | {"std": [1, 1, 0, 1]})
+    with pytest.raises(RunError, match="those of hash None; name the run"):
+        LatentCodec(codec.vae, SPEC, {name: codec.state[name] for name in ("mean", "std")})
+
+
+@pytest.mark.slow
+def test_a_scale_measured_on_a_thousand_images_holds_for_another_thousand() -> None:
+    vae = autoencoder().eval()
+    first, others = (Batch(some_images(1000, SPEC, seed), torch.arange(1000) % 3) for seed in (0, 1))
+    codec = LatentCodec(vae, SPEC, measure(vae, [(first, draw_of(1000))]))
+    stds = codec.values(others, draw_of(1000, seed=1), torch.float32).std((0, 2, 3))
+    assert (stds >= 0.9).all() and (stds <= 1.1).all()
 
 
 @pytest.mark.parametrize("other", [SPEC._replace(height=4), SPEC._replace(classes=2), SPEC._replace(classes=0)])

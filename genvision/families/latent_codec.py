@@ -28,7 +28,8 @@ class AutoencoderCodec(Codec):
     vae    the autoencoder, which is frozen
     spec   of the images; `codec.spec` is that of their latents
     state  as `measure` made it for these weights
-    Raises ConfigError where the autoencoder was trained on other images, RunError where `state` is of other weights.
+    Raises ConfigError where the autoencoder was trained on other images, RunError where `state` is of other weights
+    or lacks what was measured.
     """
 
     def __init__(self, vae: Autoencoder, spec: ImageSpec, state: dict[str, Any]) -> None:
@@ -38,10 +39,10 @@ class AutoencoderCodec(Codec):
                 f"these are {spec.shape} of {spec.classes}; train one on this data"
             )
         found = short_hash(vae)
-        if found != state["fingerprint"]:
+        if found != (known := state.get("fingerprint")):
             raise RunError(
                 f"the codec's weights have hash {found}, the generator was trained on those of hash "
-                f"{state['fingerprint']}; name the run it was trained with"
+                f"{known}; name the run it was trained with"
             )
         height, width = vae.grid()
         self.vae, self.state = vae.requires_grad_(False).eval(), state
@@ -73,7 +74,7 @@ class LatentCodec(AutoencoderCodec):
     def __init__(self, vae: VAE, spec: ImageSpec, state: dict[str, Any]) -> None:
         super().__init__(vae, spec, state)
         self.spec = self.spec._replace(channels=vae.options.latent_channels)
-        self.mean, self.std = (torch.tensor(state[name])[:, None, None] for name in ("mean", "std"))
+        self.mean, self.std = (_of_channels(state, name, self.spec.channels) for name in ("mean", "std"))
 
     @torch.no_grad()
     def values(self, batch: Batch, draw: Draw, dtype: torch.dtype) -> Tensor:
@@ -104,6 +105,18 @@ class TokenCodec(AutoencoderCodec):
     @torch.no_grad()
     def from_tokens(self, x: Tensor, y: Tensor | None, draw: Draw) -> Tensor:
         return self.vae.to(x.device).decode_tokens(x[:, 0], self.known(y), draw)
+
+
+def _of_channels(state: dict[str, Any], name: str, channels: int) -> Tensor:
+    """(F,1,1) numbers that a codec has measured. Raises RunError where `state` has none that could be."""
+    found = state.get(name)
+    try:
+        numbers = torch.tensor(found, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        numbers = torch.empty(0)
+    if numbers.shape != (channels,) or not numbers.isfinite().all() or (name == "std" and numbers.min() <= 0):
+        raise RunError(f"the codec's {name} of {channels} latent channels is {found}; take the run's own codec.json")
+    return numbers[:, None, None]
 
 
 def drawn_latents(vae: VAE, batch: Batch, draw: Draw) -> Tensor:
