@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from scipy.stats import chisquare
 
 from genvision.probability.randomness import Stream, generator, normal, philox, uniform
 from genvision.spec import Draw
@@ -104,6 +105,15 @@ def test_uniforms_fill_the_unit_interval_evenly() -> None:
     chi_square = ((counts - n / 20) ** 2 / (n / 20)).sum()
     assert chi_square < 43.8  # 99.9 % of 19 degrees of freedom
     assert abs(u.mean() - 0.5) < 4 / math.sqrt(12 * n)
+
+
+def test_a_hundred_thousand_noises_differ_and_their_times_fill_the_unit_interval_evenly() -> None:
+    """Of 100 steps with 1,000 slots each, as processes and workers would deal them out."""
+    draws = [Draw(0, step, torch.arange(1000)) for step in range(100)]
+    noises = torch.cat([normal(draw, Stream.NOISE, 8) for draw in draws]).numpy()
+    assert len({noise.tobytes() for noise in noises}) == len(noises) == 100_000
+    times = torch.cat([uniform(draw, Stream.TIMES) for draw in draws])
+    assert chisquare(times.histc(100, 0, 1).numpy()).pvalue > 1e-3
 
 
 def test_normals_have_the_moments_of_a_standard_normal() -> None:
