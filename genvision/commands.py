@@ -184,7 +184,7 @@ def _print_metrics(report: dict) -> None:
         spread = f" +- {metric['std']:.4g}" if metric.get("std") is not None else ""
         interval = "  [{:.4f}, {:.4f}]".format(*metric["interval"]) if metric.get("interval") else ""
         beside = f"  (real images {metric['real']:.4f})" if metric.get("real") is not None else ""
-        flag = "  (rank deficient: fewer images than features)" if metric.get("rank_deficient") else ""
+        flag = "  (rank-deficient: no more images than features)" if metric.get("rank_deficient") else ""
         _say(f"{metric['name']:<28} {metric['value']:.4f}{spread}{interval}{beside}{flag}")
     for anchor in report.get("anchors") or []:
         _say(f"{anchor['name']:<28} {anchor['value']:.4f}")

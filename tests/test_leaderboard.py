@@ -9,12 +9,14 @@ import shutil
 
 import pytest
 from test_evaluation_record import PROTOCOL, make, scored
+from test_evaluation_scores import features
 
 from genvision.errors import DataError
 from genvision.evaluation.columns import processes
 from genvision.evaluation.leaderboard import build, collect, rank
 from genvision.evaluation.numbers import written
 from genvision.evaluation.record import write_record
+from genvision.evaluation.scores import score
 
 FILES = ("leaderboard.json", "leaderboard-seeds.csv", "leaderboard.csv", "leaderboard.md", "index.html")
 
@@ -183,6 +185,16 @@ def test_later_scores_have_columns_only_where_a_row_has_them(tmp_path):
     assert "| FID | over features |" in text and "| 8.00 | 7.25 to 8.75 |" in text and "6.50" not in text
     page = (tmp_path / "out" / "index.html").read_text()
     assert "7.25 to 8.75" in page and "coverage" in page and "coverage" not in before[2]
+
+
+@pytest.mark.parametrize(("n", "marked"), [(48, True), (49, False)])
+def test_a_score_from_no_more_images_than_features_is_called_rank_deficient(tmp_path, n, marked):
+    metrics = score(features(n), features(200, seed=1), metric_name="FD-X")
+    save(tmp_path / "runs", make(metrics=metrics, protocol=PROTOCOL))
+    build(tmp_path / "runs", tmp_path / "out")
+    markdown, page = ((tmp_path / "out" / name).read_text() for name in FILES[3:])
+    assert ("\nRank-deficient: no more images than features, biased upwards.\n" in markdown) is marked
+    assert page.count(">rank-deficient</span>") == marked
 
 
 def test_how_a_run_was_trained_is_said_in_words():

@@ -15,7 +15,7 @@ Board = dict[str, Any]
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute such a cell
 MARKS = {ord(mark): f"&#{ord(mark)};" for mark in "&<>|`*[]\\~#@"}
-RANK_DEFICIENT = "fewer images than features: biased upwards"
+RANK_DEFICIENT = "rank-deficient: no more images than features, biased upwards"
 OVER_FEATURES = "over features: 95 % interval, were other images of the same number drawn and compared with"
 OVER_SAMPLING_SEEDS = "over sampling seeds: Student's 95 % interval of the mean, the same weights drawn again"
 OVER_TRAINING_SEEDS = "over training seeds: Student's 95 % interval of the mean, the cell trained again"
