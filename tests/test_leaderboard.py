@@ -8,6 +8,8 @@ import random
 import shutil
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_evaluation_record import PROTOCOL, make, scored
 from test_evaluation_scores import features
 
@@ -162,6 +164,43 @@ def test_csv_and_markdown_hold_the_same_rounded_numbers(tmp_path):
     for name in FILES[3:]:
         text = (tmp_path / "out" / name).read_text()
         assert all(number in text for number in ("50.40", "0.00123", "1.62M", "240.0", "13.5")), name
+
+
+@settings(max_examples=15)
+@given(
+    numbers=st.lists(st.floats(0, 1e9) | st.floats(0, 10), min_size=12, max_size=12),
+    text=st.text(max_size=12),
+    parameters=st.integers(1, 2**62),
+)
+def test_what_is_read_back_are_the_records(tmp_path_factory, numbers, text, parameters):
+    """JSON has them to the last digit, CSV rounded as its columns say."""
+    folder = tmp_path_factory.mktemp("board")
+    fields = {"parameters": parameters, "note": text, "command": text, "validation": {text: numbers[0]}}
+    bits = {"value": 3.0, "kind": "bound", "split": text, "num_images": 4, "standard_error": 0.1}
+    made = {}
+    for k in range(3):
+        metrics = {
+            key: {"name": key, "value": numbers[4 * k + at]} for at, key in enumerate(("frechet", "kid", "recall"))
+        }
+        own = {"train_seconds": numbers[4 * k + 3], "bits_per_dim": bits | {"value": numbers[4 * k + 3]}}
+        made[f"r{k}"] = make(run=f"r{k}", seed=k, metrics=metrics, protocol=PROTOCOL, **fields, **own)
+    save(folder / "runs", *made.values(), make(run="bad", status="failed", reason=text))
+    found = board(folder)
+    rows = {row["run"]: row for row in (*found["rankings"][0]["rows"], *found["unranked"])}
+    for name, record in made.items():
+        assert {key: rows[name][key] for key in record} == record
+    assert rows["bad"]["status"] == "failed" and rows["bad"]["reason"] == text
+    with (folder / "out" / "leaderboard.csv").open(newline="") as file:
+        lines = {line["run"]: line for line in csv.DictReader(file)}
+    for name, record in made.items():
+        read = {heading: float(lines[name][heading]) for heading in ("Fréchet", "kernel", "recall", "train s")}
+        there = {"train s": (record["train_seconds"], 0.1)}
+        for heading, key, step in (("Fréchet", "frechet", 0.01), ("kernel", "kid", 1e-5), ("recall", "recall", 1e-3)):
+            there[heading] = record["metrics"][key]["value"], step
+        for heading, (value, step) in there.items():
+            assert read[heading] == pytest.approx(value, abs=0.5001 * step, rel=1e-15)
+        assert float(lines[name]["parameters"]) == pytest.approx(parameters, rel=0.005)
+    assert lines.keys() == rows.keys()
 
 
 def test_later_scores_have_columns_only_where_a_row_has_them(tmp_path):
