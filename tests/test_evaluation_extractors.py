@@ -153,7 +153,7 @@ def test_a_pickle_that_runs_code_is_never_run(tmp_path, monkeypatch, hash_known)
     file, sentinel = tmp_path / "w.pth", tmp_path / "ran"
     torch.save(OrderedDict(a=Payload(sentinel)), file)
     if hash_known:  # even a file of the right hash is read with weights_only
-        monkeypatch.setattr(weights, "INCEPTION_SHA256", hashlib.sha256(file.read_bytes()).hexdigest()[:8])
+        monkeypatch.setattr(weights, "INCEPTION_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
     with pytest.raises((DataError, pickle.UnpicklingError)):
         extractors.make_extractor("inception", str(file))
     assert not sentinel.exists()
@@ -177,7 +177,7 @@ def test_inception_features_equal_torch_fidelitys(tmp_path, monkeypatch):
             module.running_mean.normal_(0, 0.1), module.running_var.uniform_(0.8, 1.2)
     file = tmp_path / "w.pth"
     torch.save(oracle.state_dict(), file)
-    monkeypatch.setattr(weights, "INCEPTION_SHA256", hashlib.sha256(file.read_bytes()).hexdigest()[:8])
+    monkeypatch.setattr(weights, "INCEPTION_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
     extractor = extractors.make_extractor("inception", str(file))
     images = torch.randint(0, 256, (2, 1, 28, 28), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     pool, logits = oracle(images.expand(-1, 3, -1, -1).contiguous())

