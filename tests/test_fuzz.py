@@ -6,6 +6,8 @@ import os
 import random
 import resource
 import socket
+import subprocess
+import sys
 
 import pytest
 from runs import fresh_launch, genvision, pictures, train  # noqa: F401
@@ -103,3 +105,6 @@ def test_secrets_of_the_environment_reach_no_file(pictures, tmp_path, monkeypatc
 def test_no_test_reaches_the_network():
     with pytest.raises(OSError, match="tests have no network"):
         socket.create_connection(("192.0.2.1", 80), timeout=1)
+    code = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "OSError: tests have no network" in done.stderr
