@@ -39,7 +39,7 @@ def test_as_many_threads_give_the_same_bits_and_others_nearly(tmp_path, pictures
         assert read_record(tmp_path / name / "result.json")["threads"] == count
         made[name] = weights(tmp_path / name)
     assert torch.equal(made["two"], made["again"])
-    assert (made["one"] - made["two"]).norm() / made["two"].norm() <= 1e-4
+    assert (made["one"] - made["two"]).norm() / made["two"].norm() <= 5e-5
 
 
 def test_going_on_with_other_threads_is_said(tmp_path, accelerator, caplog):
