@@ -1,4 +1,4 @@
-"""Put each bug of the bank back into a copy of the project and demand that its test turns red.
+"""Put each bug of the bank back into a copy of the project and demand that its test, green before, turns red.
 
 python tests/bugbank/run.py [NAME..]
 """
@@ -31,18 +31,24 @@ def test_of(patch: Path) -> str:
 
 
 def turns_red(patch: Path) -> bool:
-    """Whether the test fails with the bug in place: pytest's exit code 1, no other."""
+    """Whether the test passes without the bug and fails with it: pytest's exit codes 0 and 1, no others."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
         for name in listed.split("\0")[:-1]:
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy / name)
+        before = exit_code(test_of(patch), folder)
         subprocess.run(["git", "apply", str(patch)], cwd=folder, check=True)
-        environment = {**os.environ, "PYTHONPATH": folder, "OMP_NUM_THREADS": "1"}
-        options = ("-n", "0", "-q", "-x", "-p", "no:cacheprovider")
-        command = [sys.executable, "-m", "pytest", *options, test_of(patch)]
-        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False).returncode == 1
+        return (before, exit_code(test_of(patch), folder)) == (0, 1)
+
+
+def exit_code(test: str, folder: str) -> int:
+    """pytest's, of one test in a copy of the project."""
+    environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    options = ("-n", "0", "-q", "-x", "-p", "no:cacheprovider")
+    command = [sys.executable, "-m", "pytest", *options, test]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False).returncode
 
 
 def main() -> int:
@@ -50,7 +56,7 @@ def main() -> int:
     survivors = []
     for patch in chosen:
         red = turns_red(patch)
-        print(f"{'red' if red else 'STILL GREEN':<12}{patch.stem}", flush=True)
+        print(f"{'red' if red else 'NOT TURNED':<12}{patch.stem}", flush=True)
         survivors += [] if red else [patch]
     print(f"{len(chosen) - len(survivors)} of {len(chosen)} bugs are found")
     return 1 if survivors else 0
