@@ -19,11 +19,14 @@ KEPT = [(folder.name, family) for folder in sorted(GOLDEN.glob("format-*")) for 
 every_run = pytest.mark.parametrize(("form", "family"), KEPT)
 
 
-def equal_images(ours: Path, theirs: Path) -> float:
-    """The share of images of which at least 99.9 % of the pixels are at most one gray level apart."""
+def equal_images(ours: Path, theirs: Path) -> bool:
+    """Whether of every image at least 99.9 % of the pixels are at most one gray level apart.
+
+    Of 600 images that the autoregressive model drew, weights wrong by 1e-3 changed 2 % at all, and none by two levels.
+    """
     one, other = (np.load(file)["images"].astype(int) for file in (ours, theirs))
     assert one.shape == other.shape and other.std() > 1
-    return ((abs(one - other) <= 1).reshape(len(one), -1).mean(1) >= 0.999).mean()
+    return ((abs(one - other) <= 1).reshape(len(one), -1).mean(1) >= 0.999).all()
 
 
 def losses(file: Path) -> list[float]:
@@ -42,8 +45,7 @@ def test_a_kept_model_draws_what_it_drew(tmp_path, form, family):
     drawn = tmp_path / "drawn.npz"
     said = genvision("sample", golden / "model", "--num-images", 6, "--out", drawn)
     assert said.code == 0, said.err
-    # one pixel that is rounded otherwise on another machine changes all that an autoregressive model draws after it
-    assert equal_images(drawn, golden / "samples" / "final.npz") >= (0.5 if family == "autoregressive" else 1.0)
+    assert equal_images(drawn, golden / "samples" / "final.npz")
 
 
 @every_run
@@ -60,4 +62,4 @@ def test_a_kept_run_is_gone_on_with(tmp_path, monkeypatch, pictures, form, famil
     assert said.code == 0 and "resuming at step 3" in said.out, said.err
     assert losses(run.metrics) == pytest.approx(losses(golden / "metrics.jsonl"), rel=1e-4)
     drawn, there = (path / "samples" / "final.npz" for path in (run.path, golden))
-    assert equal_images(drawn, there) >= (0.5 if family == "autoregressive" else 1.0)
+    assert equal_images(drawn, there)
