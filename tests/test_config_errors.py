@@ -132,6 +132,7 @@ WRONG = [
     ("train.seed=99999999999999999999", "train.seed: 99999999999999999999 is no usable number"),
     ("train.batch_size=0", "train.batch_size: must be more than 0, not 0"),
     ("train.steps=-1", "train.steps: must be more than 0, not -1"),
+    ("train.minutes=0", "train.minutes: must be more than 0, not 0"),
     ("train.seed=-1", "train.seed: must be 0 or more, not -1"),
     ("sample.guidance=-0.5", "sample.guidance: must be 0 or more, not -0.5"),
     ("train.betas=[0.9, 1]", "train.betas: must be from 0 to below 1, not 1.0"),

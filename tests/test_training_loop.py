@@ -185,14 +185,6 @@ def test_budgets_in_steps_and_images():
     assert total_steps(toy_config(steps=7).train) == 7
     assert total_steps(toy_config(steps=None, images=801, batch_size=8).train) == 101
     assert total_steps(toy_config(steps=None, minutes=1.0, warmup_steps=20).train) is None
-    with pytest.raises(ConfigError, match="exactly one .*steps, images set"):
-        total_steps(toy_config(images=5).train)
-    with pytest.raises(ConfigError, match="exactly one .*none set"):
-        total_steps(toy_config(steps=None).train)
-    with pytest.raises(ConfigError, match="minutes=0"):
-        total_steps(toy_config(steps=None, minutes=0.0, warmup_steps=20).train)
-    with pytest.raises(ConfigError, match="warmup_steps=19.*at least 20"):
-        total_steps(toy_config(steps=None, minutes=1.0, warmup_steps=19).train)
 
 
 def test_measured_steps_fill_what_is_left_of_the_budget():

@@ -13,7 +13,7 @@ from genvision.config.schema import Config
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 BUDGETS = ("train.steps", "train.images", "train.minutes")
-MIN_WARMUP_FOR_MINUTES = 20  # the speed of these steps is what turns minutes into steps
+MEASURED_STEPS = 20  # whose speed turns minutes into steps; in warm-up, where no learning rate hangs on the number
 
 POSITIVE = {
     *("data.height", "data.width", "data.classes", "data.lanes", "data.shuffle_buffer", "data.resident_images"),
@@ -116,8 +116,8 @@ def _check_budget(config: Config, origin: Layer) -> None:
     if len(given) != 1:
         what = "none of them" if not given else " and ".join(given)
         raise _fault(origin, given[0] if given else "train.steps", f"give one of {', '.join(BUDGETS)}; here: {what}")
-    if train.minutes is not None and train.warmup_steps < MIN_WARMUP_FOR_MINUTES:
-        needed = f"must be at least {MIN_WARMUP_FOR_MINUTES} with train.minutes, not {train.warmup_steps}"
+    if train.minutes is not None and train.warmup_steps < MEASURED_STEPS:
+        needed = f"must be at least {MEASURED_STEPS} with train.minutes, not {train.warmup_steps}"
         raise _fault(origin, "train.warmup_steps", f"{needed} (their speed sets the number of steps)")
     if train.micro_batch_size is not None and train.micro_batch_size > train.batch_size:
         raise _fault(origin, "train.micro_batch_size", f"must be at most train.batch_size, {train.batch_size}")

@@ -14,11 +14,12 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast, broadcast_object_list
 from torch import Tensor
 
+from genvision.config.ranges import MEASURED_STEPS
 from genvision.config.schema import Config, TrainConfig
 from genvision.errors import ConfigError
 from genvision.spec import Draw
 from genvision.training.bad_steps import bad_slots, overflown, pass_over
-from genvision.training.budget import MEASURED_STEPS, measured_steps
+from genvision.training.budget import measured_steps
 from genvision.training.optimizer import learning_rate
 from genvision.training.report import StepReport
 from genvision.training.sharding import whole
@@ -76,8 +77,7 @@ def local_windows(config: TrainConfig, accelerator: Accelerator) -> tuple[Tensor
     if rest or share == 0:
         processes = f"{accelerator.num_processes} processes"
         raise ConfigError(f"train.batch_size={config.batch_size}: not divisible by {processes}")
-    start = share * accelerator.process_index
-    slots = torch.arange(start, start + share, device=accelerator.device)
+    slots = torch.arange(config.batch_size, device=accelerator.device).split(share)[accelerator.process_index]
     return slots.split(min(config.micro_batch_size or share, share))
 
 

@@ -49,8 +49,7 @@ class TrainState:
 
 
 def make_state(family: Family, config: Config, accelerator: Accelerator, dataset: str = "") -> TrainState:
-    """A state at step 0 around a built family, moved to the accelerator's device. Raises ConfigError for the budget."""
-    total = total_steps(config.train)
+    """A state at step 0 around a built family, moved to the accelerator's device."""
     ema = Ema(family, config.ema.decay)  # copied first: preparing binds the family's own forward to it
     switch(family, config.train)
     sharded = config.train.shard and accelerator.num_processes > 1
@@ -61,7 +60,7 @@ def make_state(family: Family, config: Config, accelerator: Accelerator, dataset
     ema.module.to(accelerator.device)
     first = {name: whole(tensor) for name, tensor in family.state_dict().items()}
     ema.module.load_state_dict(first)  # preparing gave every process the weights of the first
-    return TrainState(family, model, optimizer, ema, total_steps=total, dataset=dataset)
+    return TrainState(family, model, optimizer, ema, total_steps=total_steps(config.train), dataset=dataset)
 
 
 def switch(family: Family, config: TrainConfig) -> None:
