@@ -27,8 +27,8 @@ REFUSED = [os.fsdecode(name) for name, odd in ODD.items() if odd.refused]
 
 def folder(path: Path, **changes) -> DataConfig:
     usual = {"download": False, "labels": False, "flip": False, "crop_padding": 0, "max_bad_fraction": 0.0}
-    plain = DataConfig("folder", str(path), **usual, validation_fraction=0.0, fraction=1.0, height=SIDE, width=SIDE)
-    return replace(plain, **changes)
+    plain = DataConfig("folder", str(path), **usual, validation_fraction=0.0, fraction=1.0)
+    return replace(plain, height=SIDE, width=SIDE, channels=3, **changes)
 
 
 @pytest.fixture(scope="module")

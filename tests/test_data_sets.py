@@ -250,23 +250,6 @@ def test_spec_of_says_what_load_gives_without_reading():
     assert spec_of(asked) == load(asked, "test").spec == ImageSpec(3, 20, 36, 0)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"name": "cifra10"}, "did you mean cifar10"),
-        ({"channels": 5}, "data.channels=5"),
-        ({"height": 0}, "data.height=0"),
-        ({"path": "x"}, "data.name=fashion_mnist_mini does not read it"),
-        ({"validation_fraction": 1.0}, "validation_fraction=1.0"),
-        ({"name": "folder", "path": ".", "height": 8}, "data.height and data.width must be given"),
-        ({"name": "folder", "path": ".", "width": 8}, "data.height and data.width must be given"),
-    ],
-)
-def test_impossible_configs_are_named(changes, message):
-    with pytest.raises(ConfigError, match=message):
-        spec_of(config(**changes))
-
-
 def test_channels_replicate_weigh_and_add_an_opaque_alpha():
     rgb = torch.randint(0, 256, (5, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     for k, gray in enumerate(with_channels(rgb, 1)):

@@ -131,8 +131,7 @@ def shown(path: Path | str) -> str:
 
 
 def _folder(config: DataConfig) -> Path:
-    if not config.path:
-        raise DataError("data.name=folder: data.path is not given; set data.path=FOLDER")
+    assert config.path, "ranges.py requires it of a folder"
     base = Path(config.path).expanduser()
     if not base.is_dir():
         raise DataError(f"folder:{shown(base)}: no such folder; check data.path")

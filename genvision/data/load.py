@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
@@ -25,7 +24,6 @@ Split = Literal["train", "validation", "test", "all"]
 SPLITS = ("train", "validation", "test")
 HELD_OUT_SEED = 2**62 + 28  # the validation images are the same in every run, whatever its train.seed
 PLACES = ("folder", "stream")  # sources that are found by data.path and have no geometry of their own
-PLACES_CHANNELS = 3
 
 
 def load(config: DataConfig, split: Split) -> ImageSet:
@@ -37,7 +35,7 @@ def load(config: DataConfig, split: Split) -> ImageSet:
     all         of a folder only: every image below it, unlabelled; what `folder:PATH` refers to
     Of a stream, the first data.resident_images of train and test; nothing of it is held out for validation.
     Which file is of which split does not hang on what can be decoded: `data.max_bad_fraction` only leaves files out.
-    Raises ConfigError for impossible values, DataError where images are missing, damaged or held by no split.
+    Raises DataError where images are missing, damaged or held by no split.
     """
     spec = spec_of(config)
     if config.name == "stream":
@@ -61,28 +59,12 @@ def load(config: DataConfig, split: Split) -> ImageSet:
 def spec_of(config: DataConfig) -> ImageSpec:
     """The geometry and classes that `load` will give, without decoding or downloading anything.
 
-    Raises ConfigError for an unknown set or an impossible value, DataError for a folder that is not there.
+    Raises DataError for a folder that is not there.
     """
-    if config.name not in (*NAMED, *PLACES):
-        close = difflib.get_close_matches(config.name, (*NAMED, *PLACES), 1)
-        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join((*NAMED, *PLACES))}"
-        raise ConfigError(f"data.name={config.name}: no such set; {hint}")
-    if not 0 <= config.validation_fraction < 1:
-        raise ConfigError(f"data.validation_fraction={config.validation_fraction}: must lie in [0, 1)")
-    if config.channels is not None and config.channels not in (1, 2, 3, 4):
-        raise ConfigError(
-            f"data.channels={config.channels}: must be 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha)"
-        )
-    for key, size in (("height", config.height), ("width", config.width)):
-        if size is not None and size < 1:
-            raise ConfigError(f"data.{key}={size}: must be at least 1 pixel")
-    if config.path is not None and config.name not in PLACES:
-        raise ConfigError(f"data.path={config.path}: data.name={config.name} does not read it")
     if config.name in PLACES:
-        if config.height is None or config.width is None:
-            raise ConfigError(f"data.name={config.name}: data.height and data.width must be given")
+        assert config.height and config.width and config.channels, "ranges.py requires them"
         classes = config.classes or 0 if config.name == "stream" else len(class_names(config))
-        spec = ImageSpec(PLACES_CHANNELS, config.height, config.width, classes)
+        spec = ImageSpec(config.channels, config.height, config.width, classes)
     else:
         spec = NAMED[config.name].spec
     return ImageSpec(

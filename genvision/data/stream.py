@@ -15,7 +15,6 @@ import torch
 from genvision.data.augment import Augment
 from genvision.data.lanes import Block, Blocks, Lane, left_out
 from genvision.data.source import Source
-from genvision.errors import ConfigError
 from genvision.spec import Batch, Draw
 
 
@@ -25,9 +24,9 @@ class StreamBatches:
     A global batch takes an equal, contiguous share of its slots from each lane. A process opens the lanes of its own
     slots alone, so where the number of processes divides `lanes`, no image is read twice.
 
+    lanes   how many; they divide batch_size
     buffer  images that are mixed at a time, over all lanes
     notes   may be set to a folder before the first batch; makes it quick to go on (see `Lane`)
-    Raises ConfigError where the lanes do not divide the batch.
     """
 
     def __init__(
@@ -41,11 +40,8 @@ class StreamBatches:
         buffer: int,
         device: torch.device | str,
     ) -> None:
-        self.share, rest = divmod(batch_size, lanes)
-        if rest or not self.share:
-            raise ConfigError(f"data.lanes={lanes}: must divide train.batch_size={batch_size}")
         self.source, self.seed, self.augment, self.device = source, seed, augment, device
-        self.lanes, self.size = lanes, max(1, buffer // lanes)
+        self.lanes, self.share, self.size = lanes, batch_size // lanes, max(1, buffer // lanes)
         self.notes: Path | None = None
 
     @cached_property
