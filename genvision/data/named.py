@@ -111,9 +111,9 @@ class Row(NamedTuple):
     get: str
 
 
-def available(root: str | None = None) -> list[Row]:
+def available() -> list[Row]:
     """Every named set, found or not."""
-    return [Row(name, find(name, root), entry.spec, entry.counts, how_to_get(name)) for name, entry in NAMED.items()]
+    return [Row(name, find(name, None), entry.spec, entry.counts, how_to_get(name)) for name, entry in NAMED.items()]
 
 
 def read_named(config: DataConfig, split: Literal["train", "test"]) -> tuple[Tensor, Tensor, tuple[str, ...]]:

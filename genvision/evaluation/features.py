@@ -66,13 +66,12 @@ def extract(images: Tensor, extractor: Extractor, *, batch_size: int = BATCH_SIZ
     return Features(pool, logits)
 
 
-def reference_features(image_set: ImageSet, extractor: Extractor, n: int | None = None) -> Features:
-    """Features of the reference images of a set, from the package, the cache, or computed now and cached.
+def reference_features(reference: ImageSet, extractor: Extractor) -> Features:
+    """Features of the images of a reference, from the package, the cache, or computed now and cached.
 
     A damaged cache file is recomputed; a cache that cannot be written costs a warning, not the score.
-    Raises DataError when the set has fewer than n images.
     """
-    reference, state = reference_subset(image_set, n), processes()
+    state = processes()
     key = reference_key(reference.fingerprint, extractor)
     places = [folder / f"{key}.safetensors" for folder in (BUNDLED, cache_folder())]
     loaded = (_load(place, (len(reference), extractor.dim)) for place in places)

@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any
 
 from genvision.evaluation import extrapolation, intervals, scores
 from genvision.evaluation.extractors import COLOR_RULE
-from genvision.evaluation.features import reference_subset
 
 if TYPE_CHECKING:
     from genvision.data.image_set import ImageSet
@@ -47,28 +46,25 @@ def build_protocol(
     num_images: int,
     reference: ImageSet,
     extractor: Extractor,
-    reference_num_images: int | None = None,
     sampling: Mapping[str, Any] | None = None,
     reconstruction: Mapping[str, Any] | None = None,
 ) -> Protocol:
     """The protocol of one score, as plain JSON values.
 
-    reference_num_images  as given to `reference_features`; None is the whole set
-    sampling              any of SAMPLING_FIELDS and LATER_FIELDS; None for images that were not drawn here
-    reconstruction        how real images were encoded and decoded again; the key is there only for such images
+    sampling        any of SAMPLING_FIELDS and LATER_FIELDS; None for images that were not drawn here
+    reconstruction  how real images were encoded and decoded again; the key is there only for such images
     Raises TypeError for a sampling field that does not exist.
     """
     sampling = dict(sampling or {})
     if unknown := sorted(set(sampling) - {*SAMPLING_FIELDS, *LATER_FIELDS}):
         raise TypeError(f"no such sampling fields: {', '.join(unknown)}")
-    real = reference_subset(reference, reference_num_images)
     return {
         "num_images": num_images,
         "reference": {
-            "name": real.name,
-            "split": real.split,
-            "num_images": len(real),
-            "fingerprint": real.fingerprint,
+            "name": reference.name,
+            "split": reference.split,
+            "num_images": len(reference),
+            "fingerprint": reference.fingerprint,
         },
         "extractor": {
             "name": extractor.name,

@@ -29,9 +29,7 @@ FEWEST_FOR_INTERVALS = 2 * FEWEST  # a half of them must still have neighbourhoo
 Metrics = dict[str, dict[str, Any]]
 
 
-def score(
-    generated: Features, real: Features, *, metric_name: str, seed: int = SEED, device: torch.device | str = "cpu"
-) -> Metrics:
+def score(generated: Features, real: Features, *, metric_name: str, device: torch.device | str = "cpu") -> Metrics:
     """All scores as {key: {"name", "value"[, "interval"][, "std"][, "rank_deficient"]}}.
 
     Keys: frechet, frechet_infinity, kid, precision, recall, density, coverage, inception_score. `metric_name` is the
@@ -43,12 +41,12 @@ def score(
     """
     fewest = require_enough(len(generated), len(real))
     kernel_name, inception_name = _names(metric_name)
-    metrics: Metrics = _frechet(generated, real, metric_name, seed)
+    metrics: Metrics = _frechet(generated, real, metric_name)
     near = generated.pool.to(device), real.pool.to(device)
-    metrics["kid"] = {"name": kernel_name, **_kernel(generated, real, seed, near)}
-    metrics |= _neighbours(*near, seed)
+    metrics["kid"] = {"name": kernel_name, **_kernel(generated, real, near)}
+    metrics |= _neighbours(*near)
     if generated.logits.shape[1]:
-        metrics["inception_score"] = {"name": inception_name, **_inception(generated, seed)}
+        metrics["inception_score"] = {"name": inception_name, **_inception(generated)}
     if fewest < FEWEST_FOR_INTERVALS:
         metrics.pop("frechet_infinity")
         for metric in metrics.values():
@@ -82,20 +80,20 @@ def _names(metric_name: str) -> tuple[str, str]:
     return f"KD-{features}", f"IS-{features}"
 
 
-def _frechet(generated: Features, real: Features, name: str, seed: int) -> Metrics:
+def _frechet(generated: Features, real: Features, name: str) -> Metrics:
     drawn, true = frechet.fit(generated.pool), frechet.fit(real.pool)
     value, influences = frechet.distance(drawn, true), frechet.influence(drawn, true)
     found = {
         "frechet": {"name": name, "value": value, "interval": smooth(value, *influences)},
         "frechet_infinity": {"name": f"{name}-infinity"}
-        | frechet_infinity(generated.pool, true, value, influences, seed),
+        | frechet_infinity(generated.pool, true, value, influences, SEED),
     }
     if not (drawn.full_rank and true.full_rank):
         found["frechet"]["rank_deficient"] = True
     return found
 
 
-def _kernel(generated: Features, real: Features, seed: int, near: tuple[Tensor, Tensor]) -> dict[str, Any]:
+def _kernel(generated: Features, real: Features, near: tuple[Tensor, Tensor]) -> dict[str, Any]:
     from torch_fidelity import metric_kid
 
     found = metric_kid.kid_features_to_metric(
@@ -103,7 +101,7 @@ def _kernel(generated: Features, real: Features, seed: int, near: tuple[Tensor, 
         real.pool,
         kid_subsets=KID_SUBSETS,
         kid_subset_size=min(KID_SUBSET_SIZE, len(generated), len(real)),
-        rng_seed=seed,
+        rng_seed=SEED,
         verbose=False,
     )
     value = found[metric_kid.KEY_METRIC_KID_MEAN]
@@ -129,21 +127,21 @@ def kernel_influence(own: Tensor, other: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def _neighbours(generated: Tensor, real: Tensor, seed: int) -> Metrics:
+def _neighbours(generated: Tensor, real: Tensor) -> Metrics:
     found = Neighbours(generated, real)
     values = found.scores()
-    intervals = halved(values, found.scores, len(generated), len(real), seed)
+    intervals = halved(values, found.scores, len(generated), len(real), SEED)
     return {
         key: {"name": key, "value": value, "interval": [max(0.0, low), high if key == "density" else min(1.0, high)]}
         for key, value, (low, high) in zip(KEYS, values.tolist(), intervals, strict=True)
     }
 
 
-def _inception(generated: Features, seed: int) -> dict[str, Any]:
+def _inception(generated: Features) -> dict[str, Any]:
     from torch_fidelity import metric_isc
 
     splits = min(SPLITS, len(generated))
-    found = metric_isc.isc_features_to_metric(generated.logits, splits=splits, shuffle=True, rng_seed=seed)
+    found = metric_isc.isc_features_to_metric(generated.logits, splits=splits, shuffle=True, rng_seed=SEED)
     value, log_p = found[metric_isc.KEY_METRIC_ISC_MEAN], generated.logits.double().log_softmax(1)
     divergence = (log_p.exp() * (log_p - log_p.exp().mean(0).log())).sum(1)  # log IS is its mean
     return {"value": value, "std": found[metric_isc.KEY_METRIC_ISC_STD], "interval": smooth(value, value * divergence)}
