@@ -10,18 +10,17 @@ from typing import Any
 
 from genvision.errors import ConfigError
 
-GROUP_NAMES = ("family", "backbone", "data", "size", "recipe")
-
 
 def train(args: argparse.Namespace) -> None:
     """Resolve the configuration, then train it, or print what would be trained."""
     from genvision.config import load_config
+    from genvision.config.groups import GROUPS
 
     path = args.config
     if args.resume not in (None, "auto"):
         from genvision.run_folder import locate
 
-        if path or any(word.split("=")[0] in GROUP_NAMES for word in args.keys):
+        if path or any(word.split("=")[0] in ("recipe", *GROUPS) for word in args.keys):
             raise ConfigError(
                 f"--resume {args.resume} takes the run's own configuration: leave out --config and groups"
             )

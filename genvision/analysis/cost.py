@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 
 from matplotlib.figure import Figure
 
-from genvision.analysis.closed_forms import Cost
-from genvision.analysis.cost_table import measure
+from genvision.analysis.cost_table import RATIO, measure
 from genvision.analysis.estimates import crossing, log_log_slope, select
 from genvision.analysis.figures import look, panels
 from genvision.analysis.mixings import (
@@ -17,9 +15,6 @@ from genvision.analysis.mixings import (
     WIDTH,
 )
 from genvision.analysis.study import Claim, Estimate, Rows, Rule, Study
-
-RATIO = 4  # hidden units of the MLP per channel
-QUANTITIES = tuple(asdict(Cost()))
 
 
 def slope(table: Rows, part: str, names: tuple[str, ...]) -> list[Estimate]:

@@ -42,9 +42,3 @@ def alignment(hsics: Tensor) -> Tensor:
     """(M,M) HSIC, averaged over any number of batches -> (M,M) alignment: 1 on the diagonal, about 0 for chance."""
     own = hsics.diagonal().clamp(min=0).sqrt()
     return hsics / torch.outer(own, own)
-
-
-def biased_alignment(x: Tensor, y: Tensor) -> float:
-    """Linear alignment of (N,D) and (N,E) as first published: |Y^T X|^2 / (|X^T X| |Y^T Y|), columns centred."""
-    x, y = x - x.mean(0), y - y.mean(0)
-    return ((y.mT @ x).square().sum() / ((x.mT @ x).norm() * (y.mT @ y).norm())).item()

@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from genvision.config.document import Layer, fault, short
+from genvision.config.groups import ROLES
 from genvision.config.schema import Config
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -99,7 +100,7 @@ def leaves(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def rule_key(key: str) -> str:
     """The name under which the sets above hold a key: options of trunks and stems have one rule in all roles."""
     role, _, rest = key.partition(".")
-    return rest if role in ("encoder", "decoder", "denoiser", "predictor") else key
+    return rest if role in ROLES else key
 
 
 def _check_number(key: str, number: float, origin: Layer) -> None:

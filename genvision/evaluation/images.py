@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from genvision.data.archive import is_bomb, is_crowded
+from genvision.data.decode import MAX_PIXELS
 from genvision.errors import DataError
 
 LOSSY_OR_OTHER = {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 MODES = ("L", "RGB")
-MAX_PIXELS = 64_000_000  # refused from the header, before anything is decoded
 
 
 def read_images(path: Path) -> Tensor:
@@ -65,7 +65,7 @@ def _read_png(path: Path) -> Tensor:
 
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            if image.width * image.height > MAX_PIXELS:
+            if image.width * image.height > MAX_PIXELS:  # read in the header, before anything is decoded
                 size = f"{image.width}x{image.height}"
                 raise DataError(f"{path}: {size} pixels are more than {MAX_PIXELS:,}; make it smaller")
             if image.mode not in MODES:

@@ -7,6 +7,8 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genvision.data.decode import MAX_PIXELS
+
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
@@ -19,7 +21,6 @@ NEAREST_CAPTION = (
 )
 THUMBNAIL_SIDE = 280  # pixels: twice what the table shows, for fine screens
 FULL_SIDE = 1600
-MAX_PIXELS = 64_000_000
 
 
 def read_picture(folder: Path, name: str | None) -> Picture | None:
