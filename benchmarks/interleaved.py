@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
 from collections.abc import Callable, Sequence
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from genvision.machine import available_cores
 
 Side = Callable[[], float]
 Row = dict[str, Any]
@@ -50,10 +51,9 @@ def arguments(description: str | None, *, rounds: int) -> argparse.ArgumentParse
 
 def heading(packages: Sequence[str]) -> None:
     """Say which machine and versions the rows below come from."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", *packages))
-    capability = torch.backends.cpu.get_cpu_capability()
-    print(f"{platform.machine()} {capability}, {cores} cores, {torch.get_num_threads()} threads, {versions}")
+    processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    print(f"{processor}, {available_cores()} cores, {torch.get_num_threads()} threads, {versions}")
     print(f"{'name':<52}{'ours':>10}{'peer':>10}{'ratio':>8}")
 
 

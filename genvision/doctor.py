@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 
 from genvision.errors import ConfigError
+from genvision.machine import available_cores, installed_version
 
 PACKAGES = (
     *("genvision", "torch", "torchvision", "diffusers", "accelerate", "torch-fidelity", "timm"),
@@ -24,7 +24,7 @@ def check_torchvision() -> None:
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise
-        pair = f"torch {_version('torch')} and torchvision {_version('torchvision')}"
+        pair = f"torch {installed_version('torch')} and torchvision {installed_version('torchvision')}"
         raise ConfigError(
             f"{pair} are builds that do not fit together; run: pip install -U 'torch>=2.14' 'torchvision>=0.29'"
         ) from error
@@ -36,19 +36,12 @@ def doctor_text() -> str:
     sections = {
         "machine": _machine(),
         "devices": _devices(),
-        "versions": [f"{name} {_version(name)}" for name in (*PACKAGES, *OPTIONAL)],
+        "versions": [f"{name} {installed_version(name)}" for name in (*PACKAGES, *OPTIONAL)],
         "launch": _launch(),
         "datasets": _datasets(),
         "extractors": _extractors(),
     }
     return "\n".join(f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in sections.items())
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _machine() -> list[str]:
@@ -60,10 +53,9 @@ def _machine() -> list[str]:
     bf16 = (
         f"native ({', '.join(native)})" if has_bf16(torch.device("cpu")) else "emulated, so precision auto is float32"
     )
-    granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
         f"Python {platform.python_version()} on {platform.system()} {platform.machine()}",
-        f"CPU cores {granted} usable of {os.cpu_count()}; torch threads {torch.get_num_threads()}",
+        f"CPU cores {available_cores()} usable of {os.cpu_count()}; torch threads {torch.get_num_threads()}",
         f"CPU capability {torch.backends.cpu.get_cpu_capability()}; bf16 {bf16}",
     ]
 

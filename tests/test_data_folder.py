@@ -325,4 +325,6 @@ def test_threads_do_not_change_the_result(tmp_path, monkeypatch):
     for cores in (1, 3):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=cores: set(range(n)))
         prints.append(load(folder(tmp_path), "all").fingerprint)
-    assert prints[0] == prints[1]
+    monkeypatch.delattr(os, "sched_getaffinity")  # macOS has none
+    prints.append(load(folder(tmp_path), "all").fingerprint)
+    assert len(set(prints)) == 1

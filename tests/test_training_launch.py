@@ -17,10 +17,11 @@ from test_training_toy import ToyBatches, accelerator, fingerprint, toy_config, 
 
 from genvision.data import ImageSet
 from genvision.errors import ConfigError, DataError, NonFiniteError, StorageError
+from genvision.machine import available_cores
 from genvision.spec import Draw
 from genvision.training import checkpoint
 from genvision.training.checkpoint import latest, load, save
-from genvision.training.launch import available_cores, header, make_accelerator, same_everywhere, set_threads
+from genvision.training.launch import header, make_accelerator, same_everywhere, set_threads
 from genvision.training.loop import local_windows, train
 
 needs_cpu = pytest.mark.skipif(torch.accelerator.is_available(), reason="describes a machine without an accelerator")

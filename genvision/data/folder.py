@@ -20,6 +20,7 @@ from torch import Tensor
 from genvision.config.schema import DataConfig
 from genvision.data.decode import EXTENSIONS, UnusableImageError, decode
 from genvision.errors import DataError
+from genvision.machine import available_cores
 
 TEST_FRACTION = 0.1  # of a folder without train/ and test/
 NAMED_FAULTS = 10  # files a message names
@@ -101,7 +102,7 @@ def read_folder(
             return f"{shown(found.images[k])} ({error})"
         return None
 
-    with warnings.catch_warnings(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(available_cores()) as pool:
         warnings.simplefilter("error", Image.DecompressionBombWarning)  # an error that is named, not a line on stderr
         faults = list(pool.map(read, range(len(pixels))))
     left_out = tuple(fault for fault in faults if fault)

@@ -3,7 +3,6 @@ of (seed, step, slot), for any number of processes."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -15,6 +14,7 @@ import torch
 from genvision.data.augment import Augment
 from genvision.data.lanes import Block, Blocks, Lane, left_out
 from genvision.data.source import Source
+from genvision.machine import available_cores
 from genvision.spec import Batch, Draw
 
 
@@ -46,7 +46,7 @@ class StreamBatches:
 
     @cached_property
     def _blocks(self) -> list[Blocks]:
-        pool = ThreadPoolExecutor(min(self.lanes, len(os.sched_getaffinity(0))), thread_name_prefix="stream")
+        pool = ThreadPoolExecutor(min(self.lanes, available_cores()), thread_name_prefix="stream")
         files = [self.notes and self.notes / f"lane-{k:03d}.txt" for k in range(self.lanes)]
         lanes = [Lane(self.source, k, self.lanes, self.seed, file) for k, file in enumerate(files)]
         return [Blocks(lane, self.size, pool) for lane in lanes]

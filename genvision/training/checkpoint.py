@@ -6,7 +6,6 @@ order, noise and dropout are functions of (seed, step), so any number of process
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import logging
 import re
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from genvision.errors import ConfigError, DataError, RunError, StorageError
 from genvision.families.base import Family
+from genvision.machine import installed_version
 from genvision.training.folders import commit, discard, verify
 from genvision.training.state import TrainState
 from genvision.training.tensors import (
@@ -245,13 +245,6 @@ def _contents(state: TrainState, config_hash: str) -> Iterator[tuple[str, bytes]
         "dataset": state.dataset,
         "world_size": PartialState().num_processes,
         "threads": torch.get_num_threads(),
-        "versions": {name: _version(name) for name in ("genvision", "torch")},
+        "versions": {name: installed_version(name) for name in ("genvision", "torch")},
     }
     yield FILES[3], json.dumps(about, indent=1, allow_nan=False).encode()
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

@@ -21,6 +21,7 @@ from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulation
 from genvision.config.schema import Config
 from genvision.data.image_set import ImageSet
 from genvision.errors import ConfigError, DataError
+from genvision.machine import available_cores
 from genvision.sampling.sharing import ON_CPUS, processes
 from genvision.training.precision import resolve_precision
 
@@ -78,11 +79,6 @@ def set_threads(asked: int | None, local_processes: int) -> None:
         asked = max(1, available_cores() // local_processes)
     if asked is not None:
         torch.set_num_threads(asked)
-
-
-def available_cores() -> int:
-    """Cores this process may run on: containers and batch systems often grant fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def anywhere(here: bool, accelerator: Accelerator) -> bool:
