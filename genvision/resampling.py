@@ -16,7 +16,7 @@ from genvision.families.base import Family
 from genvision.loading import load
 from genvision.pipelines import ImageGenerationPipeline
 from genvision.run_folder import RunFolder
-from genvision.sampling import processes
+from genvision.sampling import own_device, processes
 from genvision.scoring import Drawn, draw, score_as_recorded
 
 
@@ -33,7 +33,7 @@ def resample(run: Path, seeds: Sequence[int], steps: Sequence[int]) -> str:
         raise RunError(f"{folder.result} has no score, so there is none to repeat; see genvision score")
     if not (seeds or steps):
         raise ConfigError("genvision leaderboard resample needs --seeds or --steps, such as --seeds 1,2")
-    pipeline = load(run).to(processes().device)
+    pipeline = load(run).to(own_device())
     if steps:
         pipeline.generator.check_options(["steps"])
     own = record["protocol"]["sampling"]

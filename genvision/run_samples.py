@@ -72,7 +72,6 @@ class RunSamples:
             self.reference,
             extractor=config.score.extractor,
             weights=config.score.extractor_weights,
-            device=next(self.family.parameters()).device,
             sampling=sampling_protocol(
                 self.settings, self.family, seed=config.sample.seed, ema=config.ema.decay, labels="k mod classes"
             ),

@@ -20,7 +20,7 @@ from genvision.evaluation.nearest import write_nearest
 from genvision.evaluation.pictures import NEAREST
 from genvision.loading import asked, load
 from genvision.run_folder import RunFolder
-from genvision.sampling import processes
+from genvision.sampling import own_device, processes
 from genvision.scoring import (
     Training,
     as_json,
@@ -59,11 +59,10 @@ def score_source(
     if not (reference or is_run):
         raise ConfigError(f"{source} is no run, whose test split could be the reference; give --reference")
     require_extractor(extractor, weights)
-    device = processes().device or torch.device("cpu")
     if is_run:
         config = RunFolder(source).read_config()
         pipeline = load(source)
-        family = pipeline.to(device).generator
+        family = pipeline.to(own_device()).generator
         n = num_images or config.score.num_images
         if not n:
             raise ConfigError("--num-images is needed: the run itself was not scored")
@@ -90,9 +89,7 @@ def score_source(
         plain = _unnamed(reference, images)
         real = reference_set(reference, plain, images.shape[1:], len(images))
         training = Training(_training_split(reference, plain), anchors, memorisation) if extras else None
-    scored = score_images(
-        images, real, extractor=extractor, weights=weights, device=device, sampling=sampling, training=training
-    )
+    scored = score_images(images, real, extractor=extractor, weights=weights, sampling=sampling, training=training)
     if own and scored.nearest is not None and processes().is_main_process:
         write_nearest(scored.nearest, source / NEAREST)
     return as_json(scored)
@@ -104,7 +101,7 @@ def score_run_reconstructions(
     """The report of `genvision score RUN --reconstruct`: of the test split of the set that the run was trained on."""
     require_extractor(extractor, weights)
     config = RunFolder(run).read_config()
-    family = load(run).to(processes().device).generator
+    family = load(run).to(own_device()).generator
     real = data.load(config.data, "test")
     size, ema = config.sample.chunk_size, config.ema.decay
     scored = score_reconstructions(
@@ -138,13 +135,12 @@ def run_likelihood(run: Path, split: Split, limit: int | None, **options: Any) -
     Raises ConfigError where the family has no likelihood, or none that takes such an option.
     """
     config = RunFolder(run).read_config()
-    state = processes()
-    family = load(run).to(state.device).generator
+    family = load(run).to(own_device()).generator
     given = {name: value for name, value in options.items() if value is not None}
     if foreign := sorted(given.keys() - family.likelihood_options.keys()):
         raise ConfigError(f"--{foreign[0]} means nothing to the bits/dim of family={config.family.name}; leave it out")
     image_set = data.load(config.data, split)
-    bits = bits_per_dim(family, image_set, limit=limit, progress=state.is_main_process, **given)
+    bits = bits_per_dim(family, image_set, limit=limit, progress=processes().is_main_process, **given)
     if bits is None:
         raise ConfigError(f"family={config.family.name} has no bits/dim of pixels: it is about codes")
     return {"data": config.data.name, **bits}

@@ -26,7 +26,7 @@ from genvision.evaluation.scores import SEED, require_enough, score
 from genvision.families.base import Family
 from genvision.fingerprint import short_hash
 from genvision.probability.units import psnr_db
-from genvision.sampling import draw_images, processes
+from genvision.sampling import draw_images, own_device
 
 
 class Scored(NamedTuple):
@@ -105,7 +105,6 @@ def score_images(
     *,
     extractor: str,
     weights: str | None,
-    device: torch.device,
     sampling: Mapping[str, Any] | None = None,
     reconstruction: Mapping[str, Any] | None = None,
     training: Training | None = None,
@@ -117,6 +116,7 @@ def score_images(
     """
     if training:
         check_training(training, real, len(images))
+    device = own_device()
     network = make_extractor(extractor, weights, device)
     reference = reference_features(real, network)
     generated = extract(images, network, progress=True)
@@ -144,7 +144,6 @@ def score_as_recorded(
         reference_set(config.score.reference, config.data, images.shape[1:], len(images)),
         extractor=config.score.extractor,
         weights=config.score.extractor_weights,
-        device=processes().device or torch.device("cpu"),
         sampling=sampling,
         training=training,
     )
@@ -184,8 +183,7 @@ def score_reconstructions(
     images = torch.cat([family.reconstruct(batch, draw).cpu() for batch, draw in pairs])[: len(chosen)]
     psnr = psnr_db(images, chosen.images, family.spec.levels)
     how = {"split": real.split, "ema": ema, "batch_size": batch_size, "pixels": asdict(family.options).get("pixels")}
-    device = next(family.parameters()).device
-    scored = score_images(images, real, extractor=extractor, weights=weights, device=device, reconstruction=how)
+    scored = score_images(images, real, extractor=extractor, weights=weights, reconstruction=how)
     distance = scored.metrics["frechet"]
     psnr_metric = {"name": "PSNR (dB)", "value": psnr.mean().item(), "std": psnr.std().item()}
     return scored._replace(metrics={"frechet": distance | {"name": f"r{distance['name']}"}, "psnr": psnr_metric})

@@ -24,7 +24,7 @@ from genvision.outcome import decided_by
 from genvision.pipelines import ImageGenerationPipeline
 from genvision.resampling import draw_as
 from genvision.run_folder import RunFolder
-from genvision.sampling import processes
+from genvision.sampling import own_device
 from genvision.sampling.draw import AUTOCAST
 from genvision.scoring import Scored, Training, draw, score_as_recorded
 from genvision.training.budget import total_steps
@@ -64,7 +64,7 @@ def verify(run: Path) -> list[Check]:
     config, record = folder.read_config(), read_record(folder.result)
     if record["status"] != "finished":
         raise RunError(f"{folder.result} is of a run that {record['status']}: there is nothing to recompute")
-    pipeline = load(run).to(processes().device)
+    pipeline = load(run).to(own_device())
     checks = []
     for check in _checks(folder, config, record, pipeline):
         if not check.holds:

@@ -37,6 +37,11 @@ def processes(timeout: timedelta | None = None) -> PartialState:
     return state
 
 
+def own_device() -> torch.device:
+    """Where this process works; that there might be none is only what accelerate's types say."""
+    return processes().device or torch.device("cpu")
+
+
 @cache
 def _leave_at_exit() -> None:
     """A process that ends inside a group of gloo may abort the others as they end."""

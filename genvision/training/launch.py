@@ -22,7 +22,7 @@ from genvision.config.schema import Config
 from genvision.data.image_set import ImageSet
 from genvision.errors import ConfigError, DataError
 from genvision.machine import available_cores
-from genvision.sampling.sharing import ON_CPUS, processes
+from genvision.sampling.sharing import ON_CPUS, own_device, processes
 from genvision.training.precision import resolve_precision
 
 _SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
@@ -45,7 +45,7 @@ def make_accelerator(config: Config) -> Accelerator:
     if place.is_main_process and (wanted := _processes_asked_for()) > place.num_processes:
         _log.warning("accelerate launch --num_processes %d starts one process on CPUs; use %s", wanted, ON_CPUS)
     set_threads(config.run.threads, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    precision = resolve_precision(config.train.precision, place.device or torch.device("cpu"))
+    precision = resolve_precision(config.train.precision, own_device())
     if config.train.shard and (precision == "fp16" or config.train.compile):
         what = "compile=true" if config.train.compile else "precision=fp16"
         raise ConfigError(f"train.shard=true does not go with train.{what}; leave one of them out")
