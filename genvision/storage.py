@@ -22,7 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
     A reader sees the old one or the new one, never a part. What writers of `path` on this machine left that were killed
     is removed. Raises StorageError (exit 6) when the disk refuses.
     """
-    temporary = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.tmp")
+    temporary = path.parent / f".{path.name}.{platform.node()}-{os.getpid()}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in _left_behind(path):

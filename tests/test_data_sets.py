@@ -320,5 +320,6 @@ def test_show_writes_a_grid_of_64(tmp_path):
     images = load(config(), "test").images
     assert np.array_equal(grid[2:30, 32:60, 0], images[2000 // 64, 0].numpy())
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="cannot be written"):
-        inspect.show(config(), "test", tmp_path / "file/grid.png")
+    for out in (tmp_path / "file/grid.png", "."):
+        with pytest.raises(StorageError, match="cannot write"):
+            inspect.show(config(), "test", out)

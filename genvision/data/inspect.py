@@ -15,7 +15,7 @@ from genvision.config.schema import DataConfig
 from genvision.data.image_set import ImageSet
 from genvision.data.load import Split, load
 from genvision.data.named import available
-from genvision.errors import StorageError
+from genvision.storage import replacing
 
 GRID = 8  # images per side
 
@@ -49,11 +49,8 @@ def show(config: DataConfig, split: Split, out_png: str | os.PathLike) -> Path:
     spread = [k * len(image_set) // count for k in range(count)]
     grid = make_grid(image_set.images[spread], nrow=GRID, padding=2, pad_value=255)
     out = Path(out_png)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(grid.permute(1, 2, 0).numpy()).save(out, "PNG")
-    except OSError as error:
-        raise StorageError(f"{out}: cannot be written ({error.strerror or error}); choose another --out") from error
+    with replacing(out) as temporary:
+        Image.fromarray(grid.permute(1, 2, 0).numpy()).save(temporary, "PNG")
     return out
 
 

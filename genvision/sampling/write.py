@@ -28,8 +28,6 @@ def write_images(images: Tensor, out: Path, **arrays: Tensor | None) -> None:
             _write_npz(temporary, images=images, **arrays)
         else:
             _write_folder(images, temporary)
-            if out.exists():
-                out.rmdir()
 
 
 def refuse_existing(out: Path) -> None:
