@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,7 +17,8 @@ from runs import TINY, fresh_launch, genvision, pictures  # noqa: F401
 
 from genvision import comparison
 from genvision.config import CONFIG_DIR, load_config
-from genvision.config.grid import cells, read_grid
+from genvision.config.grid import Axes, cells, read_grid
+from genvision.config.typed import field_names
 from genvision.evaluation.numbers import MISSING
 from genvision.evaluation.record import FILE_NAME, read_record
 from genvision.evaluation.tuning import tuning_table
@@ -52,6 +55,16 @@ def test_a_grid_is_every_combination_once(tmp_path):
         *("train.learning_rate=0.004", "log.every_steps=7", f"run.dir={tmp_path / 'runs'}"),
         "run.name=diffusion-mixer-data1-lr0.004-seed4",
     ]
+
+
+def test_the_example_of_the_page_is_a_grid(tmp_path, monkeypatch, pictures):
+    page = Path(__file__).parents[1] / "docs" / "COMPARE.md"
+    (example,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").symlink_to(pictures)
+    found = cells(read_grid(str(write_grid(tmp_path, example))), tmp_path)
+    assert len(found) == 2 * 3 * 3 * 2 * 2 and "vae-vit-data0.1-lr0.002-seed1" in {cell.name for cell in found}
+    assert set(re.findall(r"^(\w+):", example, re.MULTILINE)) == {*field_names(Axes), "families"}
 
 
 def test_numbers_of_a_grid_are_passed_on_as_they_are(tmp_path):
