@@ -538,6 +538,20 @@ def test_the_frozen_budget_holds_when_the_same_command_is_given_again(pictures, 
     assert RunFolder(tmp_path / "one").read_config().train.steps == status(RunFolder(tmp_path / "one"))["step"] == 24
 
 
+def test_minutes_count_what_was_spent_before_a_stop(pictures, tmp_path, monkeypatch):
+    measured = []
+    take = lambda _, seconds, done, spent: measured.append((list(seconds), done, spent)) or 24  # noqa: E731
+    monkeypatch.setattr("genvision.training.loop.measured_steps", take)
+    words = ("backbone=vit", "train.steps=null", "train.minutes=5", "train.warmup_steps=20", "run.name=one")
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 16)
+        assert train(pictures, tmp_path, *words, "train.save_every_steps=7", "--resume", "auto").code == 143
+    before = json.loads((tmp_path / "one" / "checkpoints" / "step-000000014" / "state.json").read_text())["seconds"]
+    assert train(pictures, tmp_path, *words, "train.save_every_steps=7", "--resume", "auto").code == 0
+    ((seconds, done, spent),) = measured
+    assert (len(seconds), done) == (6, 20) and before > 0 and spent == pytest.approx(before + sum(seconds))
+
+
 def test_a_run_starts_from_the_weights_of_another(trained, pictures, tmp_path):
     source = trained("diffusion")
     same = train(pictures, tmp_path, "backbone=vit", f"train.init_from={source.path}", "run.name=same")
