@@ -10,14 +10,15 @@ from typing import Any
 import torch
 
 from genvision import data
-from genvision.config.schema import DataConfig
+from genvision.config.schema import Config, DataConfig
 from genvision.data.load import Split
-from genvision.errors import ConfigError
+from genvision.errors import ConfigError, DataError
 from genvision.evaluation.extractors import require_extractor
 from genvision.evaluation.images import read_images, require_count
 from genvision.evaluation.likelihood import bits_per_dim
 from genvision.evaluation.nearest import write_nearest
 from genvision.evaluation.pictures import NEAREST
+from genvision.evaluation.record import read_record
 from genvision.loading import asked, load
 from genvision.run_folder import RunFolder
 from genvision.sampling import own_device, processes
@@ -67,11 +68,12 @@ def score_source(
         if not n:
             raise ConfigError("--num-images is needed: the run itself was not scored")
         real = reference_set(reference or config.score.reference, config.data, family.spec.shape, n)
-        trained_on = data.load(config.data, "train")
-        training = Training(trained_on, anchors, memorisation) if extras else None
+        of_its_data = real.name in (config.data.name, f"{config.data.name}:{config.data.path}")
+        trained_on = _trained_on(RunFolder(source), config) if of_its_data or extras else None
+        training = Training(trained_on, anchors, memorisation) if trained_on and extras else None
         if training:
             check_training(training, real, n)
-        elif told := seen_in_training(trained_on, real):
+        elif trained_on and (told := seen_in_training(trained_on, real)):
             _log.warning("a score counts for little: %s", told)
         settings = {**pipeline.config.sampling, **asked(family, options)}
         own = seed in (None, config.sample.seed) and not any(value is not None for value in options.values())
@@ -102,12 +104,22 @@ def score_run_reconstructions(
     require_extractor(extractor, weights)
     config = RunFolder(run).read_config()
     family = load(run).to(own_device()).generator
+    _trained_on(RunFolder(run), config)
     real = data.load(config.data, "test")
     size, ema = config.sample.chunk_size, config.ema.decay
     scored = score_reconstructions(
         family, real, num_images, batch_size=size, extractor=extractor, weights=weights, ema=ema
     )
     return as_json(scored)
+
+
+def _trained_on(run: RunFolder, config: Config) -> data.ImageSet:
+    """The training images of a run. Raises DataError where its record tells of others."""
+    images = data.load(config.data, "train")
+    known = read_record(run.result)["dataset_sha256"] if run.result.is_file() else None
+    if known not in (None, images.fingerprint):
+        raise DataError(f"{images.name}: the training images are no longer those of {run.path}; restore them")
+    return images
 
 
 def _unnamed(reference: str, images: torch.Tensor) -> DataConfig:
@@ -139,7 +151,8 @@ def run_likelihood(run: Path, split: Split, limit: int | None, **options: Any) -
     given = {name: value for name, value in options.items() if value is not None}
     if foreign := sorted(given.keys() - family.likelihood_options.keys()):
         raise ConfigError(f"--{foreign[0]} means nothing to the bits/dim of family={config.family.name}; leave it out")
-    image_set = data.load(config.data, split)
+    trained_on = _trained_on(RunFolder(run), config)
+    image_set = trained_on if split == "train" else data.load(config.data, split)
     bits = bits_per_dim(family, image_set, limit=limit, progress=processes().is_main_process, **given)
     if bits is None:
         raise ConfigError(f"family={config.family.name} has no bits/dim of pixels: it is about codes")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from runs import fresh_launch, genvision, one_run, pictures, train, trained, write_pictures  # noqa: F401
 from test_evaluation_features import Pixels
 
@@ -113,6 +115,20 @@ def test_a_run_is_scored_against_its_own_test_split_and_a_reference_that_was_tra
     assert by_name.out == said.out
     assert genvision("score", folder.path, "--reference", f"folder:{pictures}", *words).code == 0
     assert "images were trained on; name a reference of images that were not" in caplog.text
+
+
+def test_a_run_is_not_judged_by_a_set_that_has_changed(pictures, tmp_path):
+    moved = shutil.copytree(pictures, tmp_path / "moved")
+    said = train(moved, tmp_path / "runs", "family=vae", "backbone=vit", "run.name=run", "train.steps=1")
+    assert said.code == 0, said.err
+    real, run = write_pictures(tmp_path / "real", 30, seed=1), tmp_path / "runs" / "run"
+    trained_on = data.load(load_config(run / "config.yaml").data, "train").files[0]
+    Image.fromarray(255 - np.array(Image.open(moved / trained_on))).save(moved / trained_on)
+    score = ("score", run, *OFFLINE)
+    for words in (("nll", run), (*score, "--num-images", 6), (*score, "--reconstruct")):
+        said = genvision(*words)
+        assert said.code == 3 and f"the training images are no longer those of {run}" in said.last_error
+    assert genvision(*score, "--num-images", 6, "--reference", f"folder:{real}").code == 0  # which these are not
 
 
 def test_a_run_records_its_anchors_and_the_next_one_finds_them(pictures, tmp_path, pixels):

@@ -37,7 +37,9 @@ def list_text() -> str:
     for study in STUDIES.values():
         rows = f" ({', '.join(study.rows)})" if study.rows else ""
         lines.append(f"{study.name:<14} {study.question}{rows}")
-    return "\n".join([*lines, "\nIn brackets: the claims of the articles that it answers, as docs/STUDIES.md numbers them."])
+    return "\n".join(
+        [*lines, "\nIn brackets: the claims of the articles that it answers, as docs/STUDIES.md numbers them."]
+    )
 
 
 def perform(study: Study, preset: str, out: Path, *, given: Sequence[Path] | None = None, command: str = "") -> str:
