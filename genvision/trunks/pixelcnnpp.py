@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -70,8 +71,11 @@ class ScaleCache(NamedTuple):
     coarser: Any  # CoarserCache, or None at the coarsest
 
 
-class Scale(Trunk):
-    """Both streams at one resolution, around the same at half of it: `depth` pairs down, one more up, shortcuts."""
+class Scale(nn.Module):
+    """Both streams at one resolution, around the same at half of it: `depth` pairs down, one more up, shortcuts.
+
+    `run` is the trunk's, for the pairs.
+    """
 
     def __init__(self, width: int, depth: int, scales: int, dropout: float) -> None:
         super().__init__()
@@ -79,13 +83,13 @@ class Scale(Trunk):
         self.down = nn.ModuleList(Pair(width, skips=False, dropout=dropout) for _ in range(depth))
         self.up = nn.ModuleList(Pair(width, skips=True, dropout=dropout) for _ in range(depth + (scales > 1)))
 
-    def forward(self, v: Tensor, h: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, v: Tensor, h: Tensor, cond: Tensor, run: Callable[..., Any]) -> tuple[Tensor, Tensor]:
         skips = [(v, h)]
         for pair in self.down:
-            skips.append(self.run(pair, *skips[-1], cond))
-        v, h = skips.pop() if self.coarser is None else self.coarser(*skips[-1], cond)
+            skips.append(run(pair, *skips[-1], cond))
+        v, h = skips.pop() if self.coarser is None else self.coarser(*skips[-1], cond, run)
         for pair in self.up:
-            v, h = self.run(pair, v, h, cond, *skips.pop())
+            v, h = run(pair, v, h, cond, *skips.pop())
         return v, h
 
     def start(self, cond: Tensor, columns: int) -> ScaleCache:
@@ -138,9 +142,9 @@ class Coarser(nn.Module):
         self.scale = Scale(width, depth, scales, dropout)
         self.expand_v, self.expand_h = Expand(width), Expand(width)
 
-    def forward(self, v: Tensor, h: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, v: Tensor, h: Tensor, cond: Tensor, run: Callable[..., Any]) -> tuple[Tensor, Tensor]:
         height, width = v.shape[2:]
-        v, h = self.scale(self.shrink_v(v), self.shrink_h(h), cond)
+        v, h = self.scale(self.shrink_v(v), self.shrink_h(h), cond, run)
         return self.expand_v(v)[:, :, :height, :width], self.expand_h(h)[:, :, :height, :width]
 
     def start(self, cond: Tensor, columns: int) -> CoarserCache:
@@ -210,7 +214,7 @@ class PixelCNNPPTrunk(Trunk):
     def forward(self, h: Tensor, cond: Tensor) -> Tensor:
         x = rearrange(h, "b h w d -> b d h w")
         below, beside = F.pad(x, (0, 0, 1, 0))[:, :, :-1], F.pad(x, (1, 0))[..., :-1]  # moved on by a row, by a column
-        _, h = self.scale(self.above(below), self.above_h(below) + self.left(beside), cond)
+        _, h = self.scale(self.above(below), self.above_h(below) + self.left(beside), cond, self.run)
         return rearrange(F.elu(h), "b d h w -> b h w d")
 
     def start(self, cond: Tensor) -> PixelCNNPPCache:
