@@ -42,9 +42,12 @@ def test_accelerate_reads_the_file_as_it_is_meant(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cpu", "two_cpu_processes"])
-def test_the_files_for_cpus_train(pictures, tmp_path, name):
-    words = (f"data=folder:{pictures}", *TINY, "backbone=vit", f"run.dir={tmp_path}", "run.name=run")
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("cpu", "run.name=run"), ("two_cpu_processes", "run.name=run"), ("two_cpu_processes", "train.shard=true")],
+)
+def test_the_files_for_cpus_train(pictures, tmp_path, name, word):
+    words = (f"data=folder:{pictures}", *TINY, "backbone=vit", f"run.dir={tmp_path}", "run.name=run", word)
     launch = ("-m", "accelerate.commands.launch", "--config_file", str(FOLDER / f"{name}.yaml"), "--quiet")
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     command = [sys.executable, *launch, str(ROOT / "train_gen.py"), *words]
