@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed.typed = shlex.join(["genvision", *arguments])
     try:
         with Signals().caught():
+            commands.check_places(parsed)
             parsed.run(parsed)
         return 0
     except (SignalError, KeyboardInterrupt) as error:  # the latter by a second Control-C

@@ -11,6 +11,15 @@ from typing import Any
 from genvision.errors import ConfigError
 
 
+def check_places(args: argparse.Namespace) -> None:
+    """StorageError for an --out or --json that cannot be written: now, and not when all the work is done."""
+    from genvision.storage import require_writable
+
+    for place in (getattr(args, name, None) for name in ("out", "json")):
+        if place:
+            require_writable(place)
+
+
 def train(args: argparse.Namespace) -> None:
     """Resolve the configuration, then train it, or print what would be trained."""
     from genvision.config import load_config

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from genvision.data.decode import EXTENSIONS
 from genvision.errors import ConfigError
 from genvision.loading import asked, load
 from genvision.sampling import draw_images, log_likelihoods, processes, require_exact, write_images
@@ -29,8 +30,11 @@ def sample_to(
     labels          "3" or "0,1,2", repeated in turn; None: k mod classes
     log_likelihood  also keep log p of each image, in nats, as `log_likelihood_nats` of the NPZ
     options         of the family's sampler; None means the run's own
-    Raises ConfigError for an option that the family does not take, DataError where `out` exists.
+    Raises ConfigError for an option that the family does not take or an `out` that is neither folder nor NPZ, DataError
+    where it exists.
     """
+    if out.suffix.lower() in EXTENSIONS:
+        raise ConfigError(f"--out {out}: images go into a folder or a FILE.npz; write --out {out.with_suffix('')}")
     refuse_existing(out)
     if log_likelihood and out.suffix != ".npz":
         raise ConfigError(f"--log-likelihood has no place in a folder of PNGs; write --out {out}.npz")

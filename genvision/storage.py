@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import platform
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from genvision.errors import ConfigError, StorageError
 from genvision.faults import point
+
+REMEDIES = {  # of a refusal to write; any other may have several causes
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space or choose another folder"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "mend the permissions or choose another folder"),
+    **dict.fromkeys((errno.EROFS, errno.ENOENT, errno.ENOTDIR), "choose another folder"),
+}
 
 
 @contextmanager
@@ -120,16 +128,29 @@ def _opened(folder: Path) -> Iterator[int]:
         os.close(handle)
 
 
+def require_writable(path: Path) -> None:
+    """StorageError where no file or folder can be made at `path`, before hours go into it; the trial leaves nothing."""
+    place = _nearest_there(path.absolute().parent)
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
 def storage_error(path: Path, fault: OSError, needed: int = 0) -> StorageError:
-    """One line: what could not be written, why, how many bytes it needed and how many are free, what to do."""
-    parents = (path, *path.absolute().parents)
-    place = next(parent for parent in parents if os.path.exists(parent))  # False, too, where one may not look
-    room = f"{shutil.disk_usage(place).free / 2**20:.1f} MiB free"
-    room = f"{needed / 2**20:.1f} MiB needed, {room}" if needed else room
-    return StorageError(
-        f"cannot write {path}: {fault.strerror or fault} ({room}); free some space, mend the permissions or choose "
-        "another folder"
-    )
+    """One line: what could not be written, why, what to do; of a disk without room what it needed and what is free."""
+    remedy = REMEDIES.get(fault.errno or 0, "free some space, mend the permissions or choose another folder")
+    why = fault.strerror or str(fault)
+    if "free some space" in remedy:
+        room = f"{shutil.disk_usage(_nearest_there(path.absolute())).free / 2**20:.1f} MiB free"
+        why += f" ({needed / 2**20:.1f} MiB needed, {room})" if needed else f" ({room})"
+    return StorageError(f"cannot write {path}: {why}; {remedy}")
+
+
+def _nearest_there(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there; one above, too, where one may not look."""
+    return next(place for place in (path, *path.parents) if os.path.exists(place))
 
 
 def write_text(path: Path, text: str) -> None:

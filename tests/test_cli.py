@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
 
@@ -278,6 +280,41 @@ def test_weights_that_are_no_numbers_end_sampling_without_a_file(trained, tmp_pa
     said = genvision("sample", run, "--num-images", 4, "--out", tmp_path / out)
     assert said.code == 5 and "the weights have diverged" in said.last_error, said.err
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_drawn(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("genvision.sample_command.draw_images", None)  # drawing would be no StorageError
+    (tmp_path / "file").write_bytes(b"")
+    causes = {
+        "/proc/x.npz": "No such file or directory; choose another folder",
+        tmp_path / "file" / "x.npz": "Not a directory; choose another folder",
+    }
+    for out, cause in causes.items():
+        said = genvision("sample", trained("vae").path, "--out", out)
+        assert (said.code, said.error) == (6, f"cannot write {out}: {cause}")
+    said = genvision("nll", trained("vae").path, "--json", "/proc/x.json")
+    assert (said.code, said.error.startswith("cannot write /proc/x.json: ")) == (6, True)
+    said = genvision("sample", trained("vae").path, "--out", tmp_path / "new" / "one.png")
+    assert (said.code, f"--out {tmp_path}/new/one.png: images go into a folder" in said.error) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("number", "end"),
+    [
+        (errno.ENOSPC, r"No space left on device \(\d+\.\d MiB free\); free some space or choose another folder"),
+        (errno.EACCES, "Permission denied; mend the permissions or choose another folder"),
+        (errno.EROFS, "Read-only file system; choose another folder"),
+        (errno.EIO, r"Input/output error \(.* free\); free some space, mend the permissions or choose another folder"),
+    ],
+)
+def test_a_refusal_to_write_says_what_helps_against_its_cause(tmp_path, monkeypatch, number, end):
+    def refuses(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuses)
+    said = genvision("sample", "run", "--out", tmp_path / "x.npz")
+    assert said.code == 6 and re.fullmatch(f"cannot write {tmp_path}/x.npz: {end}", said.error)
 
 
 def test_an_interrupted_command_that_cannot_be_resumed_does_not_say_so(trained, tmp_path, monkeypatch):

@@ -133,7 +133,7 @@ def test_a_folder_that_may_not_be_written_is_said(accelerator, tmp_path):
     before = tree(root)
     root.chmod(0o555)
     user = os.geteuid()
-    with pytest.raises(StorageError, match="step-000000001: Permission denied .* mend the permissions") as caught:
+    with pytest.raises(StorageError, match="step-000000001: Permission denied; mend the permissions") as caught:
         os.seteuid(user or 65534)
         try:
             save(state, root, "hash", keep=1)
