@@ -22,7 +22,7 @@ def __getattr__(name: str) -> Any:
         from genvision.doctor import check_torchvision
 
         check_torchvision()
-        from genvision.loading import load
+        from genvision.pipelines import load
 
         return load
     raise AttributeError(f"module 'genvision' has no attribute {name!r}")

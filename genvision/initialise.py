@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from genvision.families.base import Family
 from genvision.layers.token_mlp import TokenMLP
-from genvision.loading import load
+from genvision.pipelines import load
 
 # (h,w,D), (h,1,D), (1,w,D), and (2h-1,2w-1,heads): what the kinds of position embedding number places by
 POSITIONS = ("position.table", "position.rows", "position.columns", "mixing.relative")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from numbers import Integral
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from PIL import Image
 from safetensors import SafetensorError
 
+from genvision.config.document import short
 from genvision.config.schema import FAMILY_CONFIGS
 from genvision.errors import ConfigError, RunError
 from genvision.families import FAMILIES, Family
@@ -24,7 +28,9 @@ from genvision.networks import NETWORKS
 from genvision.sampling.draw import draw_images, log_likelihoods, require_exact
 from genvision.spec import ImageSpec
 from genvision.storage import replacing, storage_error
+from genvision.training import checkpoint
 
+HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "force_download")
 NOTHING: dict[str, Any] = {}  # diffusers takes arguments with a default for settings, the others for modules
 
 
@@ -88,12 +94,14 @@ class ImageGenerationPipeline(DiffusionPipeline):
         )
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **hub: Any) -> ImageGenerationPipeline:
-        """From a folder written by `save_pretrained`, or a Hub id (`revision`, `token`, `cache_dir` go to the Hub).
+    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, **hub: Any) -> ImageGenerationPipeline:
+        """From a folder written by `save_pretrained`, or a Hub id (HUB_OPTIONS go to the Hub).
 
         Only JSON and safetensors are read and only genvision's own classes are built. Raises RunError where the folder
-        is not such an export, or where weights are missing, unexpected or of another shape.
+        is not such an export, or where weights are missing, unexpected or of another shape, TypeError for an argument
+        that is not the Hub's.
         """
+        _refuse_unknown(hub)
         folder = _local_folder(pretrained_model_name_or_path, hub)
         index = _read_index(folder)
         roles = (*FAMILIES[index["family"]].roles, *(FAMILIES["vae"].roles if index.get("codec") else ()))
@@ -121,24 +129,37 @@ class ImageGenerationPipeline(DiffusionPipeline):
         self,
         num_images: int = 1,
         *,
-        labels: list[int] | None = None,
+        labels: int | Sequence[int] | torch.Tensor | None = None,
         seed: int = 0,
         output_type: str = "pil",
         progress: bool = False,
         log_likelihood: bool = False,
-        guide: ImageGenerationPipeline | None = None,
+        guide: ImageGenerationPipeline | str | PathLike | None = None,
         **options: Any,
     ) -> GeneratedImages:
         """Images 0..num_images-1 of `seed`: a list of PIL images, or with output_type="pt" a uint8 (N,C,H,W) tensor.
 
-        labels          one per image; None: k mod classes
+        labels          one for all images, or one per image; None: k mod classes
         log_likelihood  also measure log p of each image under the model itself (`sampling.log_likelihoods`)
-        guide           a weaker model to be guided away from, such as an earlier checkpoint of the same run (diffusion)
+        guide           a weaker model to be guided away from, such as an earlier checkpoint of the same run, or what
+                        `load` takes for one (diffusion)
         options         override the defaults in `config.sampling`: chunk_size, precision and the family's own, such as
                         steps, scheduler, guidance, temperature, top_k, top_p
+        Raises ConfigError for an argument that cannot be, before anything is drawn.
         """
-        given = None if labels is None else torch.tensor(labels)
-        settings = {**self.config.sampling, **options} | ({} if guide is None else {"guide": guide.generator})
+        settings = {**self.config.sampling, **options}
+        for name, value, least in (
+            ("num_images", num_images, 1),
+            ("seed", seed, 0),
+            ("chunk_size", settings["chunk_size"], 1),
+        ):
+            _require_whole(name, value, least)
+        if output_type not in ("pil", "pt"):
+            raise ConfigError(f"output_type={output_type!r}: must be 'pil' or 'pt'")
+        given = _label_tensor(labels, num_images)
+        if guide is not None:
+            opened = guide if isinstance(guide, ImageGenerationPipeline) else load(guide).to(self.device)
+            settings["guide"] = opened.generator
         if log_likelihood:
             require_exact(self.generator)
         images = draw_images(self.generator, num_images, labels=given, seed=seed, progress=progress, **settings)
@@ -166,17 +187,53 @@ def to_pil(image: torch.Tensor) -> Image.Image:
     return Image.fromarray(image.movedim(0, -1).squeeze(-1).numpy())
 
 
-def load(path_or_hub_id: str | Path, **hub: Any) -> ImageGenerationPipeline:
-    """The pipeline of a run folder, of an exported folder, or of a Hub id."""
-    run = Path(path_or_hub_id)
-    if (run / "model").is_dir():
-        return ImageGenerationPipeline.from_pretrained(run / "model")
-    if (run / "config.yaml").is_file():
-        raise RunError(f"{run} has no exported model yet; let it finish: genvision train --resume {run}")
+def load(path_or_hub_id: str | PathLike, **hub: Any) -> ImageGenerationPipeline:
+    """The pipeline of a run folder, of one of its checkpoints (EMA weights too), of an exported folder, or of a Hub id.
+
+    hub  for the Hub alone: HUB_OPTIONS
+    A checkpoint takes geometry and options from the model that its run has exported. Raises RunError, ConfigError for
+    what can name no model, and TypeError for an argument that is not the Hub's.
+    """
+    _refuse_unknown(hub)
+    if not isinstance(path_or_hub_id, (str, PathLike)):
+        raise ConfigError(f"{path_or_hub_id!r} names no model; give a run folder, an exported folder or a Hub id")
+    path = Path(path_or_hub_id)
+    if checkpoint.is_checkpoint(path):
+        pipeline = load(path.resolve().parents[1])
+        checkpoint.load_averaged(pipeline.generator, path)
+        return pipeline
+    if (path / "model").is_dir():
+        return ImageGenerationPipeline.from_pretrained(path / "model")
+    if (path / "config.yaml").is_file():
+        raise RunError(f"{path} has no exported model yet; let it finish: genvision train --resume {path}")
     return ImageGenerationPipeline.from_pretrained(path_or_hub_id, **hub)
 
 
-def _local_folder(name: str | Path, hub: dict) -> Path:
+def _refuse_unknown(hub: dict) -> None:
+    if unknown := [name for name in hub if name not in HUB_OPTIONS]:
+        remedy = "; move what is loaded with .to(device)" if "device" in unknown else ""
+        raise TypeError(f"load() has no argument {', '.join(unknown)}: it takes {', '.join(HUB_OPTIONS)}{remedy}")
+
+
+def _require_whole(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or not least <= int(value) < 2**63:
+        raise ConfigError(f"{name}={value!r}: must be a whole number of at least {least}, and below 2^63")
+
+
+def _label_tensor(labels: Any, n: int) -> torch.Tensor | None:
+    """(n,) int64 of one label for all, or of one per image. Their number and range are the family's to check."""
+    if labels is None:
+        return None
+    try:
+        given = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError):
+        given = torch.empty(0)
+    if given.ndim > 1 or given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
+        raise ConfigError(f"labels={short(repr(labels))}: must be a whole number, or a list of one per image")
+    return given.long().expand(n) if given.ndim == 0 else given.long()
+
+
+def _local_folder(name: str | PathLike, hub: dict) -> Path:
     folder = Path(name)
     if folder.is_dir():
         return folder

@@ -13,8 +13,7 @@ from genvision.evaluation.protocol import protocol_hash
 from genvision.evaluation.record import Record, build_record, read_record, write_record
 from genvision.evaluation.seeds import over_sampling_seeds
 from genvision.families.base import Family
-from genvision.loading import load
-from genvision.pipelines import ImageGenerationPipeline
+from genvision.pipelines import ImageGenerationPipeline, load
 from genvision.run_folder import RunFolder
 from genvision.sampling import own_device, processes
 from genvision.scoring import Drawn, draw, score_as_recorded

@@ -9,7 +9,8 @@ import torch
 
 from genvision.data.decode import EXTENSIONS
 from genvision.errors import ConfigError
-from genvision.loading import asked, load
+from genvision.loading import asked
+from genvision.pipelines import load
 from genvision.sampling import draw_images, log_likelihoods, processes, require_exact, write_images
 from genvision.sampling.write import refuse_existing
 

@@ -19,7 +19,8 @@ from genvision.evaluation.likelihood import bits_per_dim
 from genvision.evaluation.nearest import write_nearest
 from genvision.evaluation.pictures import NEAREST
 from genvision.evaluation.record import read_record
-from genvision.loading import asked, load
+from genvision.loading import asked
+from genvision.pipelines import load
 from genvision.run_folder import RunFolder
 from genvision.sampling import own_device, processes
 from genvision.scoring import (

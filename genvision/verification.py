@@ -19,9 +19,8 @@ from genvision.evaluation.likelihood import QUICK, bits_per_dim
 from genvision.evaluation.record import Record, read_record
 from genvision.families.base import Family
 from genvision.fingerprint import weights_sha256
-from genvision.loading import load
 from genvision.outcome import decided_by
-from genvision.pipelines import ImageGenerationPipeline
+from genvision.pipelines import ImageGenerationPipeline, load
 from genvision.resampling import draw_as
 from genvision.run_folder import RunFolder
 from genvision.sampling import own_device

@@ -25,8 +25,9 @@ LAYERS = {
     4: ("families",),
     5: ("build", "data"),
     6: ("sampling",),
-    7: ("training", "evaluation", "pipelines"),
+    7: ("training", "evaluation"),
     8: (
+        "pipelines",
         "experiment",
         "run_folder",
         "run_samples",

@@ -246,3 +246,56 @@ def tree_of(given):
 def test_unknown_options_of_a_call_are_refused():
     with pytest.raises(ConfigError, match="1 labels were given for 2 images"):
         pipeline_of("vae")(2, labels=[0])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"num_images": 0}, "num_images=0: must be a whole number of at least 1"),
+        ({"num_images": 2.5}, "num_images=2.5: must be a whole number"),
+        ({"num_images": True}, "num_images=True: must be a whole number"),
+        ({"seed": -1}, "seed=-1: must be a whole number of at least 0"),
+        ({"seed": 2**63}, "below 2^63"),
+        ({"chunk_size": 0}, "chunk_size=0: must be a whole number of at least 1"),
+        ({"labels": "cat"}, "labels='cat': must be a whole number, or a list of one per image"),
+        ({"labels": [0.5]}, "labels=[0.5]: must be a whole number"),
+        ({"labels": [[0, 1]]}, "labels=[[0, 1]]: must be a whole number"),
+        ({"labels": [2**70]}, "labels=[1180591620717411303424]: must be a whole number"),
+        ({"labels": 3}, "label 3: must be from 0 to 2"),
+        ({"guide": 3}, "3 names no model; give a run folder, an exported folder or a Hub id"),
+        ({"output_type": "np"}, "output_type='np': must be 'pil' or 'pt'"),
+        ({"temperature": 2.0}, "temperature means nothing to family=diffusion"),
+    ],
+)
+def test_an_argument_of_a_call_that_cannot_be_is_named(given, message):
+    with pytest.raises(ConfigError) as caught:
+        pipeline_of("diffusion")(**{"num_images": 2, **given})
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_one_label_is_that_of_all_images():
+    pipeline = pipeline_of("diffusion")
+    expected = pipeline(3, labels=[2, 2, 2], output_type="pt").images
+    assert not torch.equal(pipeline(3, output_type="pt").images, expected)
+    for label in (2, np.int64(2), torch.tensor(2), np.array([2, 2, 2]), torch.tensor([2, 2, 2], dtype=torch.int32)):
+        assert torch.equal(pipeline(np.int64(3), labels=label, output_type="pt").images, expected)
+
+
+def test_a_guide_may_be_named_as_on_the_command_line(trained):
+    folder = trained("diffusion")
+    early = folder.checkpoints / "step-000000003"
+    pipeline = load(folder.path)
+    expected = pipeline(2, guide=load(early), guidance=2.0, output_type="pt").images
+    assert not torch.equal(pipeline(2, guidance=2.0, guide=load(folder.path), output_type="pt").images, expected)
+    for name in (early, str(early)):
+        assert torch.equal(pipeline(2, guide=name, guidance=2.0, output_type="pt").images, expected)
+
+
+def test_what_load_does_not_know_is_a_type_error_that_names_it(exported):
+    for source in (exported, "someone/garments"):
+        with pytest.raises(TypeError, match="has no argument bananas: it takes revision, token, cache_dir"):
+            load(source, bananas=3)
+        with pytest.raises(TypeError, match=r"has no argument device: .*; move what is loaded with \.to\(device\)"):
+            load(source, device="cuda")
+    with pytest.raises(ConfigError, match="None names no model; give a run folder"):
+        load(None)

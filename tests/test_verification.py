@@ -12,7 +12,7 @@ from genvision.errors import RunError
 from genvision.evaluation.difference import difference
 from genvision.evaluation.record import FILE_NAME, read_record
 from genvision.fingerprint import weights_sha256
-from genvision.loading import load
+from genvision.pipelines import load
 from genvision.reproduction import _configuration
 from genvision.run_folder import RunFolder
 from genvision.verification import Check

@@ -17,7 +17,7 @@ from genvision.evaluation.record import read_record
 from genvision.experiment import run
 from genvision.families.base import Family
 from genvision.fingerprint import short_hash
-from genvision.loading import load
+from genvision.pipelines import load
 from genvision.run_folder import RunFolder
 
 SHARED = ("data=fashion_mnist_mini", "log.grid_every_steps=0", "score.num_images=0", "sample.num_images=16")
