@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -116,6 +117,8 @@ class Diffusion(Family):
         interval, guide = options.guidance_interval, options.guide
         if interval is not None and not interval[0] < interval[1]:
             raise ConfigError(f"sample.guidance_interval={list(interval)}: the first time must be below the last")
+        if not 0 <= options.guidance < math.inf:
+            raise ConfigError(f"sample.guidance={options.guidance} must be 0 or more")
         if guide is not None:
             require_guide(self, guide, options.guidance)
             return Guidance(options.guidance, interval, guide.output)

@@ -28,9 +28,11 @@ def draw_images(
 
     `precision` ("no", "bf16", "fp16") is that of the autocast around the networks (`family.sampling_precision` says
     what a family makes of it); it, the chunk size and the options of the family's sampler all belong to the protocol of
-    a score.
+    a score. Raises ConfigError for labels and options that cannot be, before anything is drawn or a bar is shown.
     """
     labels = family.check_labels(labels, n)
+    family.check_options(options)
+    family.network_evaluations(**options)
     device = next(family.parameters()).device
     with torch.autocast(device.type, AUTOCAST.get(precision), enabled=precision in AUTOCAST):
         return shared(

@@ -58,8 +58,8 @@ def shared(
     """
     state = processes()
     mine = list(enumerate(chunks(n, chunk_size)))[state.process_index :: state.num_processes]
-    bar = tqdm(mine, title, unit=unit, disable=not (progress and state.is_main_process), leave=False)
-    done = [(i, work(slots)) for i, slots in bar]
+    with tqdm(mine, title, unit=unit, disable=not (progress and state.is_main_process), leave=False) as bar:
+        done = [(i, work(slots)) for i, slots in bar]  # a bar that is closed leaves the line to an error
     if state.num_processes > 1:
         done = sorted(gather_object(done), key=lambda pair: pair[0])
     return torch.cat([rows for _, rows in done])[:n]
