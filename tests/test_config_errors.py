@@ -12,9 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genvision.config import load_config
+from genvision.config import CONFIG_DIR, load_config
 from genvision.config.document import fault
-from genvision.config.ranges import check_ranges
+from genvision.config.ranges import check_ranges, leaves
+from genvision.config.schema import FAMILY_CONFIGS
+from genvision.config.trunks import TRUNK_CONFIGS
+from genvision.config.typed import field_names
+from genvision.config.usual import USUAL
 from genvision.errors import ConfigError
 
 CONFIG = load_config(None, ["family=vae"])
@@ -198,7 +202,7 @@ def test_a_wrong_value_names_its_key_and_what_was_expected(override, expected):
         (["backbone=vit", "trunk.attention=window", "trunk.window_size=0"], "trunk.window_size: must be more than 0"),
         (["trunk.window_size=4"], "trunk.window_size: trunk unet of the denoiser has no such option"),
         (["family=vae", "encoder.patch=2"], "encoder.patch: only a denoiser has a patch; set family.downsample"),
-        (["family=vae", "family.path=flow"], "unknown key family.path"),
+        (["family=vae", "family.path=flow"], "family.path=flow means nothing with family=vae: it is for diffusion"),
         (
             ["family=vae", "family.latent=vq", "family.beta=2"],
             "family.beta=2 means nothing with family.latent=vq: it is for gaussian",
@@ -327,3 +331,55 @@ def test_any_document_is_valid_or_one_line(tmp_path_factory, document):
         load_config(path)
     except ConfigError as error:
         assert len(str(error)) <= 200 and "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("word", "remedy"),
+    [
+        ("lr", "set train.learning_rate"),
+        ("train.lr", "set train.learning_rate"),
+        ("epochs", "set train.steps, or train.images: epochs times the images of the set"),
+        ("device", "accelerators are found by themselves, and chosen among with CUDA_VISIBLE_DEVICES"),
+        ("data.size", "set data.height and data.width"),
+        ("model", "write backbone=convnet, vit or mixer"),
+        ("seed", "did you mean train.seed?"),
+        ("dataste", "did you mean data?"),
+        ("vocabulary", "genvision train --dry-run prints all keys"),
+    ],
+)
+def test_what_other_projects_call_it_is_told_and_nothing_far_is_suggested(word, remedy):
+    assert message_of(None, [f"{word}=1"]) == f"command line: unknown key {word}; {remedy}"
+
+
+def test_the_table_of_other_names_leads_to_keys_that_exist():
+    valid = {key for key, _ in leaves(load_config())} | {"train.images", "trunk.width", "trunk.depth", "data.path"}
+    valid |= {f"trunk.{name}" for schema in TRUNK_CONFIGS.values() for name in field_names(schema)}
+    valid |= {f"family.{name}" for schema in FAMILY_CONFIGS.values() for name in field_names(schema)}
+    named = [key for text in USUAL.values() for key in re.findall(r"[a-z]+\.[a-z_]+", text)]
+    assert set(named) <= valid and len(named) > 50
+    assert not USUAL.keys() & {key.rpartition(".")[2] for key in valid}  # a word of ours would never be unknown
+
+
+def test_a_choice_that_is_like_none_is_answered_with_all_and_an_option_with_those_of_its_trunk():
+    assert message_of(None, ["family=gan"]) == (
+        "command line: family=gan is unknown; choose one of autoregressive, diffusion, vae"
+    )
+    text = message_of(None, ["backbone=vit", "trunk.zzz=3"])
+    assert "trunk vit of the denoiser has no such option; choose one of name, width, depth, head_width" in text
+    assert "; set trunk.head_width, the channels of a head" in message_of(None, ["backbone=vit", "trunk.heads=3"])
+
+
+def test_a_folder_that_is_there_is_what_data_meant(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "folder:" not in message_of(None, ["data=photos"])
+    (tmp_path / "photos").mkdir()
+    assert message_of(None, ["data=photos"]).startswith(
+        "command line: data=photos is unknown (did you mean folder:photos?); choose one of cifar10"
+    )
+
+
+def test_a_path_in_place_of_a_name_is_told_where_names_lie():
+    for group in ("size", "backbone"):
+        place = f"a {group} of your own lies in {CONFIG_DIR / group}, its name without .yaml"
+        assert message_of(None, [f"{group}=my/{group}.yaml"]).endswith(f"{group}=my/{group}.yaml is no name; {place}")
+    assert message_of(None, ["recipe=mine.yaml"]).endswith("is no name; a recipe of your own is given with --config")

@@ -25,9 +25,9 @@ VERDICT = "verdict.json"
 def study_named(name: str) -> Study:
     """Raises ConfigError, naming the nearest, for a name that is none."""
     if name not in STUDIES:
-        raise ConfigError(
-            f"no study {name}; did you mean {nearest(name, STUDIES)}? `genvision study list` has them all"
-        )
+        near = nearest(name, STUDIES)
+        meant = f"did you mean {near}? " if near else ""
+        raise ConfigError(f"no study {name}; {meant}`genvision study list` has them all")
     return STUDIES[name]
 
 

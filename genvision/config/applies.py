@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from genvision.config.document import Layer, fault, short
-from genvision.config.typed import typed
+from genvision.config.document import Entry, Layer, fault, short
+from genvision.config.schema import FAMILY_CONFIGS
+from genvision.config.typed import field_names, typed
 
 # option of a family -> the option beside it that must have one of these values
 NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -39,3 +40,12 @@ def check_applies(family: Any, origin: Layer, file: Layer) -> None:
         if entry and chosen not in values and getattr(family, option) != getattr(usual, option):
             problem = f"means nothing with family.{switch}={chosen}: it is for {' or '.join(values)}"
             raise fault(entry.where, f"{entry.key}={short(entry.value)} {problem}")
+
+
+def refuse_of_another_family(entry: Entry, family: str) -> None:
+    """Raises ConfigError about an option that `family` lacks and other families have."""
+    option = entry.key.removeprefix("family.")
+    others = [name for name, schema in FAMILY_CONFIGS.items() if option in field_names(schema)]
+    if option != entry.key and others:
+        problem = f"means nothing with family={family}: it is for {' and '.join(others)}"
+        raise fault(entry.where, f"{entry.key}={short(entry.value)} {problem}")

@@ -34,10 +34,20 @@ def group_layer(group: str, choice: Entry) -> Layer:
     """The settings of configs/<group>/<choice>.yaml. Raises ConfigError listing the valid values."""
     valid, value = choices(group), choice.value
     if value not in valid:
-        near = f" (did you mean {nearest(value, valid)}?)" if isinstance(value, str) and value else ""
-        raise fault(choice.where, f"{group}={short(value)} is unknown{near}; choose one of {', '.join(valid)}")
+        raise fault(choice.where, f"{group}={short(value)} {_unknown(group, value, valid)}")
     name = f"configs/{group}/{value}.yaml"
     return with_group_names(read_file(CONFIG_DIR / group / f"{value}.yaml", name))
+
+
+def _unknown(group: str, value: str | list[str] | None, valid: list[str]) -> str:
+    """What is wrong with a choice that is none, and what it may have meant."""
+    text = value if isinstance(value, str) else ""
+    folder = group == "data" and text and Path(text).is_dir()
+    if Path(text).suffix in (".yaml", ".yml") and not folder:
+        lies = f"lies in {CONFIG_DIR / group}, its name without .yaml"
+        return f"is no name; a {group} of your own {'is given with --config' if group == 'recipe' else lies}"
+    near = f"folder:{text}" if folder else nearest(text, valid) if text else None
+    return f"is unknown{f' (did you mean {near}?)' if near else ''}; choose one of {', '.join(valid)}"
 
 
 def with_group_names(layer: Layer) -> Layer:

@@ -16,7 +16,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from genvision.config.addresses import refuse_secrets
-from genvision.config.applies import check_applies
+from genvision.config.applies import check_applies, refuse_of_another_family
 from genvision.config.document import Entry, Layer, fault, read_file, read_overrides
 from genvision.config.groups import (
     CONFIG_DIR,
@@ -44,6 +44,7 @@ from genvision.config.schema import (
 )
 from genvision.config.trunks import FAMILY_ROLES, TRUNK_CONFIGS
 from genvision.config.typed import field_names, typed, unknown_key
+from genvision.config.usual import USUAL
 
 _SECTIONS = {
     "data": DataConfig,
@@ -163,7 +164,9 @@ def _check_keys(layers: list[Layer], family: str) -> None:
             section = key.partition(".")[0]
             empty_role = key in ROLES and entry.value is None
             if key not in valid and not empty_role and not (section in ("trunk", *ROLES) and "." in key):
-                raise unknown_key(entry, valid)
+                refuse_of_another_family(entry, family)
+                words = () if "." in key else ("recipe", *GROUPS)
+                raise unknown_key(entry, {*valid, *words}, USUAL)
 
 
 def _valid_keys(family: str) -> Iterator[str]:

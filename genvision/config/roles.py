@@ -16,7 +16,8 @@ from genvision.config.document import Entry, Layer, fault, short
 from genvision.config.groups import ROLES
 from genvision.config.schema import NetworkConfig
 from genvision.config.trunks import BACKBONES, FAMILY_ROLES, TRUNK_CONFIGS, TRUNK_ROLES
-from genvision.config.typed import field_names, nearest, typed, unknown_key
+from genvision.config.typed import field_names, instead, typed, unknown_key
+from genvision.config.usual import USUAL
 
 
 def check_roles(family: str, layers: list[Layer]) -> None:
@@ -96,8 +97,8 @@ def _typed_network(role: str, name: str, options: Mapping[str, Entry]) -> Networ
             raise unknown_key(entry, [f"{role}.backbone", f"{role}.patch", *(f"{role}.trunk.{o}" for o in valid)])
     for option, entry in trunk.items():
         if option not in valid:
-            near = nearest(option, valid)
-            problem = f"trunk {name} of the {role} has no such option; did you mean {role}.trunk.{near}?"
+            remedy = instead(option, valid, USUAL, prefix=f"{role}.trunk.")
+            problem = f"trunk {name} of the {role} has no such option; {remedy}"
             raise fault(entry.where, f"{entry.key}: {problem}")
     resolved: dict[str, Any] = asdict(typed(TRUNK_CONFIGS[name], trunk, f"{role}.trunk"))
     jsonable = {key: list(value) if isinstance(value, tuple) else value for key, value in resolved.items()}

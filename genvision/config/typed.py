@@ -15,6 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from genvision.config.document import Entry, fault, short
 from genvision.errors import ConfigError
 
+NOTHING: Mapping[str, str] = types.MappingProxyType({})
+NEAR = 0.6  # of what two last words have in common: step and steps 0.89, lr and dir 0.4
 _BOOLEANS = ("true", "false", "yes", "no", "on", "off")  # OmegaConf would take any number too
 
 
@@ -79,16 +81,29 @@ def field_names(schema: type) -> list[str]:
     return [field.name for field in fields(schema)]
 
 
-def unknown_key(entry: Entry, valid: Collection[str]) -> ConfigError:
-    """The error about a key that is none of `valid`, with the nearest one."""
+def unknown_key(entry: Entry, valid: Collection[str], usual: Mapping[str, str] = NOTHING) -> ConfigError:
+    """The error about a key that is none of `valid`, and what to do instead: as `usual` has it, or the nearest one."""
     below = [key for key in valid if key.startswith(entry.key + ".")]
     if below:
         return fault(entry.where, f"{entry.key} is a section; set one of its keys, such as {below[0]}")
-    return fault(entry.where, f"unknown key {short(entry.key)}; did you mean {nearest(entry.key, valid)}?")
+    return fault(entry.where, f"unknown key {short(entry.key)}; {instead(entry.key, valid, usual)}")
 
 
-def nearest(key: str, valid: Collection[str]) -> str:
-    """The valid key most like `key`: one that it goes beyond, else the same last word, then the likest spelling."""
+def instead(key: str, valid: Collection[str], usual: Mapping[str, str] = NOTHING, prefix: str = "") -> str:
+    """What to do about an unknown key: what other projects' word for it stands for here, or the nearest valid one."""
+    for word in (key, key.rpartition(".")[2]):
+        if word in usual:
+            return usual[word]
+    if near := nearest(key, valid):
+        return f"did you mean {prefix}{near}?"
+    return f"choose one of {', '.join(valid)}" if len(valid) < 16 else "genvision train --dry-run prints all keys"
+
+
+def nearest(key: str, valid: Collection[str]) -> str | None:
+    """The valid key most like `key`: one that it goes beyond, else the same last word, then the likest spelling.
+
+    None where no last word is like that of `key`.
+    """
     if above := [candidate for candidate in valid if key.startswith(f"{candidate}.")]:
         return max(above, key=len)
     section, _, last = key.rpartition(".")
@@ -102,4 +117,7 @@ def nearest(key: str, valid: Collection[str]) -> str:
             + difflib.SequenceMatcher(None, section, other_section).ratio()
         )
 
-    return max(sorted(valid), key=likeness)
+    def is_near(candidate: str) -> bool:
+        return difflib.SequenceMatcher(None, last, candidate.rpartition(".")[2]).ratio() >= NEAR
+
+    return max(filter(is_near, sorted(valid)), key=likeness, default=None)
