@@ -279,6 +279,15 @@ def test_skipped_files_are_counted_and_hidden_ones_are_not_seen(tmp_path, caplog
     assert "skipped 2 files that are no images: notes.txt, raw.CR2" in caplog.text
 
 
+def test_what_systems_leave_is_neither_class_nor_image(tmp_path, caplog):
+    for name in ("a", "b", "__MACOSX/a", "@eaDir", "b/@eaDir", ".ipynb_checkpoints"):
+        fill(tmp_path / name, 20)
+    (tmp_path / "a" / "Thumbs.db").touch()
+    with caplog.at_level(logging.WARNING):
+        train, test = (load(folder(tmp_path), split) for split in ("train", "test"))
+    assert train.class_names == ("a", "b") and len(train) + len(test) == 40 and caplog.text == ""
+
+
 def test_names_that_are_no_text_and_links_are_followed(tmp_path):
     elsewhere = tmp_path / "elsewhere"
     fill(elsewhere, 1, 50)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image
 from genvision.config.schema import DataConfig
 from genvision.data import ImageSet, available, inspect, load, named, parse_reference, spec_of
 from genvision.data.geometry import with_channels, with_size
+from genvision.data.load import members
 from genvision.errors import ConfigError, DataError, StorageError
 from genvision.spec import ImageSpec
 
@@ -120,6 +122,28 @@ def test_validation_is_held_out_fixed_and_disjoint(tiny_mnist):
     assert first == [3, 5, 16, 18, 19]  # whatever train.seed is: pinned
     with pytest.raises(DataError, match=r"validation_fraction=0\.0 and data\.fraction=1\.0 leave no validation images"):
         load(replace(here, validation_fraction=0.0), "validation")
+
+
+@pytest.mark.parametrize("total", [2, 3, 6, 60, 199, 5000])
+@pytest.mark.parametrize(
+    ("split", "changes"),
+    [
+        ("validation", {"validation_fraction": 1e-6}),
+        ("train", {"validation_fraction": 1 - 1e-6}),
+        ("train", {"validation_fraction": 0.1, "fraction": 1e-6}),
+    ],
+)
+def test_shares_that_leave_nothing_are_answered_with_one_that_does(split, changes, total):
+    here = replace(config("mnist"), **changes)
+    with pytest.raises(DataError, match=f"leave no {split} images of {total}; set data.") as caught:
+        members(here, split, total)
+    key, value = re.search(r"set data\.(\w+)=([0-9.]+\d)", str(caught.value)).groups()
+    assert len(members(replace(here, **{key: float(value)}), split, total)) >= 1
+
+
+def test_one_image_can_be_no_two_splits():
+    with pytest.raises(DataError, match="leave no validation images of 1; add images"):
+        members(config("mnist", validation_fraction=0.5), "validation", 1)
 
 
 def test_a_fraction_is_part_of_a_larger_one_and_leaves_other_splits_alone(tiny_mnist):

@@ -133,6 +133,7 @@ def _check_data(config: Config, origin: Layer) -> None:
         for name in ("height", "width", "channels"):
             if getattr(data, name) is None:
                 raise _fault(origin, f"data.{name}", f"a {data.name} has no size of its own; give a number")
+        _check_both_sides(data.name, origin)
     elif data.path is not None:
         raise _fault(origin, "data.path", f"only data=folder and data=stream have one, not {short(data.name)}")
     if data.name == "stream":
@@ -142,6 +143,14 @@ def _check_data(config: Config, origin: Layer) -> None:
     for name in ("classes", "image_column", "label_column", "lanes", "shuffle_buffer", "resident_images"):
         if data.name != "stream" and getattr(data, name) is not None:
             raise _fault(origin, f"data.{name}", f"is an option of data=stream, and data is {short(data.name)}")
+
+
+def _check_both_sides(name: str, origin: Layer) -> None:
+    """The file of the source has a size for who gives none; one side of it beside one that was given fits nothing."""
+    of_file = {side: origin[f"data.{side}"].where.startswith("configs/data/") for side in ("height", "width")}
+    if len(set(of_file.values())) == 2:
+        given, missing = sorted(of_file, key=lambda side: of_file[side])
+        raise _fault(origin, f"data.{given}", f"a {name} has no size of its own; give data.{missing} too")
 
 
 def _check_stream(config: Config, origin: Layer) -> None:

@@ -23,6 +23,8 @@ from genvision.errors import DataError
 from genvision.machine import available_cores
 
 TEST_FRACTION = 0.1  # of a folder without train/ and test/
+# what systems put among one's files, beside names that start with a dot
+SYSTEM = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", "Thumbs.db", "desktop.ini"}
 NAMED_FAULTS = 10  # files a message names
 log = logging.getLogger(__name__)
 
@@ -151,7 +153,8 @@ def _entries(folder: Path) -> list[os.DirEntry]:
     """What is visible in a folder, in the order of the names' bytes."""
     try:
         with os.scandir(folder) as entries:
-            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: os.fsencode(e.name))
+            seen = (entry for entry in entries if not entry.name.startswith(".") and entry.name not in SYSTEM)
+            return sorted(seen, key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
         raise DataError(f"folder:{shown(folder)}: cannot be listed ({error.strerror})") from error
 

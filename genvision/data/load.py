@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
@@ -43,7 +44,7 @@ def load(config: DataConfig, split: Split) -> ImageSet:
     part: Literal["train", "test"] = "test" if split == "test" else "train"
     if config.name == "folder":
         found = list_files(config, "all" if split == "all" else part)
-        kept = _members(config, split, len(found.images))
+        kept = members(config, split, len(found.images))
         found = replace(found, images=tuple(found.images[k] for k in kept))
         names = () if split == "all" else class_names(config)
         read = read_folder(found, names, spec.height, spec.width, spec.channels, config.max_bad_fraction)
@@ -51,7 +52,7 @@ def load(config: DataConfig, split: Split) -> ImageSet:
     if split == "all":
         raise DataError(f"{config.name}: has no split 'all', which is for folders; name train, validation or test")
     images, labels, names = read_named(config, part)
-    kept = torch.from_numpy(_members(config, split, len(images)))
+    kept = torch.from_numpy(members(config, split, len(images)))
     images = with_size(with_channels(images[kept], spec.channels), spec.height, spec.width)
     return ImageSet(config.name, split, images, *((labels[kept], names) if config.labels else (None, ())))
 
@@ -110,7 +111,7 @@ def _of_stream(config: DataConfig, split: Split) -> ImageSet:
     return Source(config, split).resident()
 
 
-def _members(config: DataConfig, split: Split, total: int) -> np.ndarray:
+def members(config: DataConfig, split: Split, total: int) -> np.ndarray:
     """Ascending indices of a split's images among the `total` of the files it is taken from."""
     if split in ("test", "all"):
         return np.arange(total)
@@ -120,5 +121,16 @@ def _members(config: DataConfig, split: Split, total: int) -> np.ndarray:
     kept = order[:held_out] if split == "validation" else order[held_out:trained_on]
     if len(kept) == 0:
         fractions = f"data.validation_fraction={config.validation_fraction} and data.fraction={config.fraction}"
-        raise DataError(f"{fractions} leave no {split} images of {total}; change them")
+        raise DataError(f"{fractions} leave no {split} images of {total}; {_remedy(split, total, held_out)}")
     return np.sort(kept)
+
+
+def _remedy(split: Split, total: int, held_out: int) -> str:
+    """What leaves one image at least: the share in hundredths."""
+    if total < 2:
+        return "add images"
+    if split == "validation":
+        return f"set data.validation_fraction={math.ceil(100 / total) / 100}, or 0 to hold none out"
+    if held_out == total:
+        return f"set data.validation_fraction={math.floor(100 / total) / 100}"
+    return f"set data.fraction={math.ceil(100 / (total - held_out)) / 100}"
