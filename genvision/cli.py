@@ -16,7 +16,7 @@ from genvision.interruption import Signals
 
 EXIT_OUT_OF_MEMORY = 7
 EXIT_PEER = 8
-GO_ON = {"train": "; go on with --resume", "compare": "; the same command goes on"}
+GO_ON = {"compare": ["the same command goes on"]}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,8 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parsed.run(parsed)
         return 0
     except (SignalError, KeyboardInterrupt) as error:  # the latter by a second Control-C
-        remedy = GO_ON.get(arguments[0], "")
-        return _fail(f"{str(error) or 'interrupted'}{remedy}", SignalError.exit_code, parsed.debug)
+        own = getattr(error, "__notes__", []) if arguments[0] == "train" else []  # a run's: where it lies
+        said = [str(error) or "interrupted", *own, *GO_ON.get(arguments[0], [])]
+        return _fail("; ".join(said), SignalError.exit_code, parsed.debug)
     except GenvisionError as error:
         return _fail(str(error), error.exit_code, parsed.debug)
     except (MemoryError, RuntimeError) as error:

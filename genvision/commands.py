@@ -29,11 +29,13 @@ def train(args: argparse.Namespace) -> None:
     if args.resume not in (None, "auto"):
         from genvision.run_folder import locate
 
+        runs = load_config(None, [word for word in args.keys if word.startswith("run.dir=")]).run.dir
+        found = locate(args.resume, runs)
         if path or any(word.split("=")[0] in ("recipe", *GROUPS) for word in args.keys):
             raise ConfigError(
                 f"--resume {args.resume} takes the run's own configuration: leave out --config and groups"
             )
-        path = locate(args.resume).config
+        path = found.config
     config = load_config(path, args.keys)
     _check_torchvision()
     if args.dry_run:

@@ -66,6 +66,8 @@ def run(config: Config, *, resume: str | None = None, command: str = "") -> RunF
             explained = peers.explained(error)
             with suppress(StorageError):  # a disk that is full has no room for the reason either: it is told on stderr
                 experiment.record_failure(explained)
+            if isinstance(explained, SignalError | KeyboardInterrupt):
+                explained.add_note(f"go on with --resume {experiment.folder.path}")
             raise explained from error.__cause__
     return experiment.folder
 

@@ -122,13 +122,24 @@ def planned(config: Config) -> Path:
     return next(path for n in count(1) if not (path := root / f"{stem}-{n:03d}").exists())
 
 
-def locate(path: str) -> RunFolder:
-    """The run that a --resume PATH means: a run folder, or one of its checkpoints. Raises RunError for neither."""
+def locate(path: str, runs: str) -> RunFolder:
+    """The run that a --resume PATH means: a run folder, or one of its checkpoints. Raises RunError for neither.
+
+    runs  run.dir: where the message looks for what may have been meant
+    """
     given = Path(path)
     for folder in (given, given.parent, given.parent.parent):
         if (folder / "config.yaml").is_file():
             return RunFolder(folder)
-    raise RunError(f"--resume {path}: no run and no checkpoint lies there; name run.dir/run.name")
+    root = given if given.is_dir() else Path(runs)
+    meant = [root / given.name] if (root / given.name / "config.yaml").is_file() else runs_below(root)
+    near = f", such as {' or '.join(map(str, meant[:3]))}" if meant else ""
+    raise RunError(f"--resume {path}: no run and no checkpoint lies there; name run.dir/run.name{near}")
+
+
+def runs_below(folder: Path) -> list[Path]:
+    """The runs directly below a folder, by name."""
+    return sorted(path.parent for path in folder.glob("*/config.yaml"))
 
 
 def resumed(config: Config, resume: str | None) -> tuple[RunFolder | None, Config]:
@@ -141,7 +152,7 @@ def resumed(config: Config, resume: str | None) -> tuple[RunFolder | None, Confi
     if not resume:
         return None, config
     if resume != "auto":
-        folder = locate(resume)
+        folder = locate(resume, config.run.dir)
     elif not config.run.name:
         raise ConfigError("--resume auto looks for the run of one name: set run.name")
     else:

@@ -108,7 +108,7 @@ def test_debug_adds_the_traceback(tmp_path):
 @pytest.mark.parametrize(
     ("fault", "code", "message"),
     [
-        (KeyboardInterrupt(), 143, "interrupted; go on with --resume"),
+        (KeyboardInterrupt(), 143, "interrupted"),
         (MemoryError(), 7, "out of memory: lower train.micro_batch_size"),
         (torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate"), 7, "out of memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 7, "out of memory"),

@@ -292,7 +292,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(pictures, tmp_path, monkey
         interrupt_after(patch, 7)
         said = train(pictures, tmp_path, *words, "run.name=broken")
     broken, straight = RunFolder(tmp_path / "broken"), RunFolder(tmp_path / "straight")
-    assert said.code == 143 and said.last_error == "interrupted; go on with --resume"
+    assert said.code == 143 and said.last_error == f"interrupted; go on with --resume {broken.path}"
     assert status(broken)["state"] == "interrupted" and not broken.result.exists() and not broken.model.exists()
     said = genvision("train", "--resume", broken.path)
     assert said.code == 0 and f"{broken.path}: resuming at step 6" in said.out, said.err
@@ -468,11 +468,33 @@ def test_a_budget_that_is_used_up_is_not_shortened_afterwards(trained, tmp_path)
 
 
 def test_what_is_no_run_cannot_be_resumed(tmp_path):
-    said = genvision("train", "--resume", tmp_path / "nothing")
-    assert said.code == 4 and "no run and no checkpoint lies there" in said.error
+    for word in (), ("backbone=vit",):  # that there is no run comes first
+        said = genvision("train", "--resume", tmp_path / "nothing", *word)
+        assert said.code == 4 and said.error.endswith("no run and no checkpoint lies there; name run.dir/run.name")
     (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").touch()
     said = genvision("train", "--resume", tmp_path / "run", "backbone=vit")
     assert said.code == 2 and "leave out --config and groups" in said.error
+
+
+def test_the_run_that_a_resumption_meant_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for run in ("runs/bb", "runs/cc", "else/dd"):
+        (tmp_path / run).mkdir(parents=True)
+        (tmp_path / run / "config.yaml").touch()
+    for words, named in {
+        ("cc",): "such as runs/cc",
+        ("old/cc",): "such as runs/cc",
+        ("dd",): "such as runs/bb or runs/cc",
+        ("runs",): "such as runs/bb or runs/cc",
+        ("else",): "such as else/dd",
+        ("x", "run.dir=else"): "such as else/dd",
+    }.items():
+        said = genvision("train", "--resume", *words)
+        assert said.code == 4
+        assert said.error == (
+            f"--resume {words[0]}: no run and no checkpoint lies there; name run.dir/run.name, {named}"
+        )
 
 
 def test_a_diverged_run_says_so_and_stays_on_the_leaderboard(trained, pictures, tmp_path, monkeypatch):

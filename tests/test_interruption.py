@@ -70,7 +70,7 @@ def test_a_signal_ends_training_after_the_step_with_a_checkpoint(pictures, tmp_p
         signalled_before(patch, Batches, "at", *numbers, call=3)
         said = train(pictures, tmp_path, "backbone=vit", "run.name=run")
     folder, name = RunFolder(tmp_path / "run"), signal.Signals(numbers[0]).name
-    assert said.code == 143 and said.last_error == f"interrupted by {name}; go on with --resume"
+    assert said.code == 143 and said.last_error == f"interrupted by {name}; go on with --resume {folder.path}"
     state = "interrupted" if name == "SIGINT" else "preempted"
     assert status(folder) == {"state": state, "reason": f"interrupted by {name}", "step": 4, "total_steps": 6}
     assert checkpoints(folder) == ["step-000000003", "step-000000004"] and not folder.result.exists()
@@ -83,7 +83,7 @@ def test_a_second_control_c_does_not_wait_for_the_step(pictures, tmp_path, monke
         signalled_before(patch, Batches, "at", signal.SIGINT, signal.SIGINT, call=4)
         said = train(pictures, tmp_path, "backbone=vit", "run.name=run")
     folder = RunFolder(tmp_path / "run")
-    assert said.code == 143 and said.last_error == "interrupted; go on with --resume"
+    assert said.code == 143 and said.last_error == f"interrupted; go on with --resume {folder.path}"
     assert status(folder)["state"] == "interrupted" and checkpoints(folder) == ["step-000000003"]
     goes_on_like(folder, trained("diffusion"))
 
@@ -106,7 +106,7 @@ def test_a_signal_while_the_last_checkpoint_is_written_does_not_lose_it(pictures
         signalled_before(patch, folders, "write_file", signal.SIGTERM, call=6)  # of the second checkpoint
         said = train(pictures, tmp_path, "backbone=vit", "run.name=run")
     folder = RunFolder(tmp_path / "run")
-    assert said.code == 143 and said.last_error == "interrupted by SIGUSR1; go on with --resume"
+    assert said.code == 143 and said.last_error == f"interrupted by SIGUSR1; go on with --resume {folder.path}"
     assert checkpoints(folder) == ["step-000000003", "step-000000004"] and status(folder)["step"] == 4
     goes_on_like(folder, trained("diffusion"))
 
