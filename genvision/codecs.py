@@ -11,7 +11,7 @@ from genvision.evaluation.batches import batches
 from genvision.families.autoencoder import Autoencoder
 from genvision.families.codec import Codec
 from genvision.families.latent_codec import make_codec, measure, unmeasured
-from genvision.pipelines import load
+from genvision.pipelines import load_named
 from genvision.run_folder import RunFolder
 from genvision.spec import ImageSpec
 
@@ -44,7 +44,7 @@ def fit_codec(config: Config, train_set: ImageSet, folder: RunFolder | None) -> 
 
 
 def _autoencoder(run: str) -> Autoencoder:
-    family = load(run).generator
+    family = load_named("codec.run", run).generator
     if not isinstance(family, Autoencoder):
         raise ConfigError(f"codec.run={run}: a {family.options.name} has no codes; name a run of family=vae")
     return family

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from genvision.families.base import Family
 from genvision.layers.token_mlp import TokenMLP
-from genvision.pipelines import load
+from genvision.pipelines import load_named
 
 # (h,w,D), (h,1,D), (1,w,D), and (2h-1,2w-1,heads): what the kinds of position embedding number places by
 POSITIONS = ("position.table", "position.rows", "position.columns", "mixing.relative")
@@ -37,7 +37,7 @@ class Initialised(NamedTuple):
 
 def initialise(family: Family, source: str) -> Initialised:
     """Copy the weights of a run, checkpoint, exported model or Hub id into `family`, by name. Raises RunError."""
-    return carry_over(family, load(source).generator.state_dict())
+    return carry_over(family, load_named("train.init_from", source).generator.state_dict())
 
 
 @torch.no_grad()

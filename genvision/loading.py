@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from genvision.families.base import Family
-from genvision.pipelines import load
+from genvision.pipelines import load_named
 
 
 def asked(family: Family, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,5 +18,5 @@ def asked(family: Family, options: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in options.items() if value is not None}
     family.check_options(given)
     device = next(family.parameters()).device
-    models = {name: load(given[name]).to(device).generator for name in family.sample_models if name in given}
-    return given | models
+    named = [name for name in family.sample_models if name in given]
+    return given | {name: load_named(f"--{name}", given[name]).to(device).generator for name in named}

@@ -25,6 +25,7 @@ from genvision.families import FAMILIES, Family
 from genvision.families.autoencoder import Autoencoder
 from genvision.families.latent_codec import AutoencoderCodec, make_codec
 from genvision.networks import NETWORKS
+from genvision.run_folder import runs_below, such_as
 from genvision.sampling.draw import draw_images, log_likelihoods, require_exact
 from genvision.spec import ImageSpec
 from genvision.storage import replacing, storage_error
@@ -206,7 +207,17 @@ def load(path_or_hub_id: str | PathLike, **hub: Any) -> ImageGenerationPipeline:
         return ImageGenerationPipeline.from_pretrained(path / "model")
     if (path / "config.yaml").is_file():
         raise RunError(f"{path} has no exported model yet; let it finish: genvision train --resume {path}")
+    if below := runs_below(path):
+        raise RunError(f"{path} is a folder of runs; name one of them{such_as(below)}")
     return ImageGenerationPipeline.from_pretrained(path_or_hub_id, **hub)
+
+
+def load_named(key: str, name: str | PathLike) -> ImageGenerationPipeline:
+    """`load`, with errors that begin with the setting or option which named the model."""
+    try:
+        return load(name)
+    except RunError as error:
+        raise RunError(f"{key}: {error}") from error
 
 
 def _refuse_unknown(hub: dict) -> None:
@@ -240,8 +251,10 @@ def _local_folder(name: str | PathLike, hub: dict) -> Path:
     try:
         return Path(snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors", "*.md"], **hub))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise RunError(f"no run or exported model at {name}, and the Hub does not answer for it: {reason}") from error
+        told = f" ({str(error).splitlines()[0]})" if isinstance(error, HfHubHTTPError) else ""  # by the Hub itself
+        near = such_as(runs_below(folder.parent))
+        remedy = f"name a run{near}" if near else "check the path"
+        raise RunError(f"no folder {name} here, and the Hub does not answer for it{told}; {remedy}") from error
 
 
 def _read_index(folder: Path) -> dict:

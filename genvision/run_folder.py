@@ -69,7 +69,8 @@ class RunFolder:
     def read_config(self, overrides: list[str] | None = None) -> Config:
         """The recorded configuration. Raises RunError where this is not a run folder."""
         if not self.config.is_file():
-            raise RunError(f"{self.path} is not a run: it has no config.yaml; name a folder below run.dir")
+            near = such_as(runs_below(self.path) or runs_below(self.path.parent))
+            raise RunError(f"{self.path} is not a run: it has no config.yaml; name a folder below run.dir{near}")
         return load_config(self.config, overrides or [])
 
     def write_status(self, state: str, **details: Any) -> None:
@@ -133,13 +134,17 @@ def locate(path: str, runs: str) -> RunFolder:
             return RunFolder(folder)
     root = given if given.is_dir() else Path(runs)
     meant = [root / given.name] if (root / given.name / "config.yaml").is_file() else runs_below(root)
-    near = f", such as {' or '.join(map(str, meant[:3]))}" if meant else ""
-    raise RunError(f"--resume {path}: no run and no checkpoint lies there; name run.dir/run.name{near}")
+    raise RunError(f"--resume {path}: no run and no checkpoint lies there; name run.dir/run.name{such_as(meant)}")
 
 
 def runs_below(folder: Path) -> list[Path]:
     """The runs directly below a folder, by name."""
     return sorted(path.parent for path in folder.glob("*/config.yaml"))
+
+
+def such_as(runs: list[Path]) -> str:
+    """The end of a message that asks for the name of a run: a few that are there."""
+    return f", such as {' or '.join(map(str, runs[:3]))}" if runs else ""
 
 
 def resumed(config: Config, resume: str | None) -> tuple[RunFolder | None, Config]:

@@ -12,7 +12,7 @@ import torch
 from genvision import data
 from genvision.config.schema import Config, DataConfig
 from genvision.data.load import Split
-from genvision.errors import ConfigError, DataError
+from genvision.errors import ConfigError, DataError, RunError
 from genvision.evaluation.extractors import require_extractor
 from genvision.evaluation.images import read_images, require_count
 from genvision.evaluation.likelihood import bits_per_dim
@@ -21,7 +21,7 @@ from genvision.evaluation.pictures import NEAREST
 from genvision.evaluation.record import read_record
 from genvision.loading import asked
 from genvision.pipelines import load
-from genvision.run_folder import RunFolder
+from genvision.run_folder import RunFolder, runs_below, such_as
 from genvision.sampling import own_device, processes
 from genvision.scoring import (
     Training,
@@ -86,6 +86,8 @@ def score_source(
         if given := sorted(name for name, value in {"seed": seed, **options}.items() if value is not None):
             flag = given[0].replace("_", "-")
             raise ConfigError(f"--{flag} is for drawing, and {source} is no run to draw from; leave it out")
+        if below := runs_below(source):
+            raise RunError(f"{source} is a folder of runs; name one of them{such_as(below)}")
         images, sampling, own = read_images(source), None, False
         if num_images:
             require_count(len(images), num_images)

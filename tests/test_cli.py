@@ -87,7 +87,8 @@ def test_missing_things_have_codes_of_their_own(tmp_path, monkeypatch):
     said = genvision("train", "data=cifar10", f"data.root={tmp_path}")
     assert (said.code, "data.download=true" in said.error) == (3, True)
     said = genvision("sample", "runs/none", "--out", "x")
-    assert (said.code, "no run or exported model at runs/none" in said.error) == (4, True)
+    assert said.code == 4
+    assert said.error == "no folder runs/none here, and the Hub does not answer for it; check the path"
     said = genvision("nll", "none")
     assert (said.code, "none is not a run" in said.error) == (4, True)
     said = genvision("score", "none", "--reference", "fashion_mnist_mini", *OFFLINE)
@@ -95,6 +96,35 @@ def test_missing_things_have_codes_of_their_own(tmp_path, monkeypatch):
     said = genvision("leaderboard", "build", "none")
     assert (said.code, "none: no such folder of runs" in said.error) == (3, True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_model_is_told_with_what_named_it_and_with_runs_that_are_there(
+    trained, tmp_path, monkeypatch, pictures
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("aa", "bb"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.yaml").touch()
+    missing = "no folder {} here, and the Hub does not answer for it; {}"
+    near = "name a run, such as runs/aa or runs/bb"
+    several = "runs is a folder of runs; name one of them, such as runs/aa or runs/bb"
+    no_run = "is not a run: it has no config.yaml; name a folder below run.dir, such as runs/aa or runs/bb"
+    asked = {
+        ("sample", "runs/no", "--out", "x"): missing.format("runs/no", near),
+        ("sample", "runs", "--out", "x"): several,
+        ("score", "runs", "--reference", "mnist", *OFFLINE): several,
+        ("nll", "runs"): f"runs {no_run}",
+        ("nll", "runs/no"): f"runs/no {no_run}",
+        ("sample", trained("diffusion").path, "--guide", "runs/no", "--out", "x"): "--guide: "
+        + missing.format("runs/no", near),
+        ("train", f"data=folder:{pictures}", *TINY, "codec.run=nope"): "codec.run: " + missing.format("nope", "check"),
+        ("train", f"data=folder:{pictures}", *TINY, "train.init_from=nope"): "train.init_from: "
+        + missing.format("nope", "check the path"),
+    }
+    for words, message in asked.items():
+        said = genvision(*words)
+        assert said.code == 4 and said.last_error.startswith(message), said
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
 def test_debug_adds_the_traceback(tmp_path):

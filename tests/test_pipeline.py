@@ -14,7 +14,7 @@ import pytest
 import torch
 from cells import make_cell, randomise, some_images
 from diffusers.pipelines import pipeline_utils
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from runs import FAMILIES, fresh_launch, genvision, pictures, trained, tree  # noqa: F401
 from safetensors.torch import load_file, save_file
 
@@ -214,13 +214,22 @@ def test_a_hub_id_loads_what_the_hub_holds(exported, monkeypatch):
     assert asked == [(("someone/garments",), {"allow_patterns": patterns, "revision": "v1"})]
 
 
-def test_a_silent_hub_is_one_line(monkeypatch):
-    def offline(*_, **__):
-        raise LocalEntryNotFoundError("cannot find it\nand more lines")
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (LocalEntryNotFoundError("[Errno -2] ConnectError\nand more lines"), ""),
+        (OSError("cannot connect"), ""),
+        (HfHubHTTPError("403 No\nand more", response=SimpleNamespace(headers={}, request=None)), " (403 No)"),
+    ],
+)
+def test_a_hub_that_does_not_help_is_one_line_with_its_own_words_if_it_has_any(monkeypatch, tmp_path, fault, told):
+    def fails(*_, **__):
+        raise fault
 
-    monkeypatch.setattr(pipelines, "snapshot_download", offline)
-    line = refused("someone/garments")
-    assert line == ("no run or exported model at someone/garments, and the Hub does not answer for it: cannot find it")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipelines, "snapshot_download", fails)
+    expected = f"no folder someone/garments here, and the Hub does not answer for it{told}; check the path"
+    assert refused("someone/garments") == expected
 
 
 def test_a_push_uploads_the_export_alone(monkeypatch):

@@ -105,7 +105,7 @@ def test_trajectory_goes_from_noise_to_the_sample(trained, tmp_path, monkeypatch
     ],
 )
 def test_a_run_that_a_script_cannot_use_is_one_line(trained, tmp_path, monkeypatch, capsys, name, family, message):
-    for source, code, expected in ((trained(family).path, 2, message), (tmp_path / "none", 4, "no run or exported")):
+    for source, code, expected in ((trained(family).path, 2, message), (tmp_path / "none", 4, "no folder")):
         with pytest.raises(SystemExit) as caught:
             run_script(monkeypatch, capsys, name, source, "--out", tmp_path / "x.png")
         said = capsys.readouterr()
