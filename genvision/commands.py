@@ -153,6 +153,8 @@ def study(args: argparse.Namespace) -> None:
 
 def data(args: argparse.Namespace) -> None:
     """List the datasets, show one as a grid, or check it."""
+    if args.action == "list" and args.name:
+        raise ConfigError(f"genvision data list takes no set; leave out {args.name}, or write data show {args.name}")
     _check_torchvision()
     from genvision.config import load_config
     from genvision.data import inspect

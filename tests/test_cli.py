@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import json
 import os
@@ -20,6 +21,8 @@ from genvision.activations import count_activations
 from genvision.config import load_config
 from genvision.config.groups import choices
 from genvision.evaluation.record import read_record
+from genvision.families.diffusion import Diffusion
+from genvision.families.vae import VAE
 from genvision.spec import Batch, Draw
 
 OFFLINE = ("--extractor", "efficientnet-lite0")
@@ -54,9 +57,38 @@ def test_an_unknown_command_lists_those_that_exist():
     said = genvision("--help")
     assert said.code == 0 and all(f"  {name} " in said.out for name in cli.PARSERS) and said.err == ""
     assert genvision("--version") == (0, f"genvision {__version__}\n", "")
+    assert genvision("help") == said
     for name in cli.PARSERS:
         said = genvision(name, "--help")
         assert said.code == 0 and said.out.startswith(f"usage: genvision {name}")
+        assert genvision("help", name) == said and cli.PARSERS[name].__doc__ in said.out
+
+
+@pytest.mark.parametrize("name", cli.PARSERS)
+def test_every_option_is_explained_with_its_default(name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")  # no word is broken
+    parser = argparse.ArgumentParser()
+    cli.PARSERS[name](parser)
+    text = " ".join(genvision(name, "--help").out.split())
+    for action in parser._actions[1:]:
+        has_one = action.default is not None and action.default is not False
+        assert action.help and action.help + f"; {action.default} by default" * has_one in text
+
+
+def test_defaults_that_a_family_has_are_told_as_they_are():
+    text = " ".join(genvision("nll", "--help").out.split())
+    steps, probes = (Diffusion.likelihood_options[name] for name in ("steps", "probes"))
+    assert "same for every N; 0 by default" in " ".join(genvision("sample", "--help").out.split())
+    assert f"behind a diffusion estimate; {steps} by default" in text
+    assert f"of its divergence; {probes} by default" in text
+    assert f"K samples make it tighter; {VAE.likelihood_options['bound']} by default" in text
+
+
+def test_the_actions_of_a_leaderboard_are_told():
+    lines = genvision("leaderboard", "--help").out.splitlines()
+    told = dict(re.split("  +", line.strip(), maxsplit=1) for line in lines[lines.index("actions:") + 1 :])
+    assert list(told) == ["build RUNS", "verify RUN", "reproduce RUN", "resample RUN", "diff A B"]
+    assert "--out, RUNS/leaderboard by default" in told["build RUNS"] and "--seeds or --steps" in told["resample RUN"]
 
 
 @pytest.mark.parametrize(
@@ -72,6 +104,8 @@ def test_an_unknown_command_lists_those_that_exist():
         (["nll", "run", "--split", "all"], "invalid choice: 'all'"),
         (["leaderboard", "burn", "runs"], "invalid choice: 'burn'"),
         (["data", "show"], "genvision data show needs a set"),
+        (["data", "list", "mnist"], "genvision data list takes no set; leave out mnist, or write data show mnist"),
+        (["help", "trian"], "no command 'trian'"),
     ],
 )
 def test_wrong_usage_is_one_line_too(words, message):
