@@ -26,9 +26,11 @@ class Peers:
     def watched(self, steps: Iterator[T], patience: timedelta) -> Iterator[T]:
         """The steps as they come. A process of several that is in one for longer than `patience`, because it hangs or
         waits for another that does, writes to stderr where it stands, and goes on."""
+        if self._group is None:
+            yield from steps
+            return
         while True:
-            if self._group is not None:
-                faulthandler.dump_traceback_later(patience.total_seconds())
+            faulthandler.dump_traceback_later(patience.total_seconds())
             try:
                 step = next(steps, None)
             finally:
