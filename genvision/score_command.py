@@ -58,6 +58,10 @@ def score_source(
     options                of the family's sampler; None means the run's own
     """
     is_run, extras = (source / "config.yaml").is_file(), anchors or memorisation
+    if not source.exists():
+        raise DataError(f"{source}: nothing lies there; name a run, a folder of PNG files or an NPZ")
+    if not is_run and (below := runs_below(source)):
+        raise RunError(f"{source} is a folder of runs; name one of them{such_as(below)}")
     if not (reference or is_run):
         raise ConfigError(f"{source} is no run, whose test split could be the reference; give --reference")
     require_extractor(extractor, weights)
@@ -86,8 +90,6 @@ def score_source(
         if given := sorted(name for name, value in {"seed": seed, **options}.items() if value is not None):
             flag = given[0].replace("_", "-")
             raise ConfigError(f"--{flag} is for drawing, and {source} is no run to draw from; leave it out")
-        if below := runs_below(source):
-            raise RunError(f"{source} is a folder of runs; name one of them{such_as(below)}")
         images, sampling, own = read_images(source), None, False
         if num_images:
             require_count(len(images), num_images)

@@ -99,7 +99,7 @@ def test_the_actions_of_a_leaderboard_are_told():
         (["sample", "run", "--out", "x", "--num-images", "1.5"], "'1.5' is not a whole number"),
         (["sample", "run", "--out", "x", "--seed", "-1"], "--seed"),
         (["sample", "run", "--out", "x", "--seed", str(2**63)], "is not a whole number from 0 to 2^63 - 1"),
-        (["score", "run"], "run is no run, whose test split could be the reference; give --reference"),
+        (["score", "."], ". is no run, whose test split could be the reference; give --reference"),
         (["score", "run", "--reconstruct", "--reference", "mnist"], "leave out --reference"),
         (["nll", "run", "--split", "all"], "invalid choice: 'all'"),
         (["leaderboard", "burn", "runs"], "invalid choice: 'burn'"),
@@ -126,7 +126,7 @@ def test_missing_things_have_codes_of_their_own(tmp_path, monkeypatch):
     said = genvision("nll", "none")
     assert (said.code, "none is not a run" in said.error) == (4, True)
     said = genvision("score", "none", "--reference", "fashion_mnist_mini", *OFFLINE)
-    assert (said.code, "neither a folder of PNG files nor an .npz file" in said.error) == (3, True)
+    assert (said.code, "none: nothing lies there; name a run" in said.error) == (3, True)
     said = genvision("leaderboard", "build", "none")
     assert (said.code, "none: no such folder of runs" in said.error) == (3, True)
     assert list(tmp_path.iterdir()) == []
