@@ -148,7 +148,8 @@ def test_a_finished_cell_is_not_started_again(compared, monkeypatch):
 
 
 def test_a_cell_that_cannot_start_is_recorded_with_its_reason(tmp_path):
-    grid = write_grid(tmp_path, "families: {vae: [train.steps=2, data=folder:none, data.height=8, data.width=8]}")
+    text = "families: {vae: [train.steps=2, data=folder:none, data.height=8, data.width=8]}\nbackbones: [convnet]\n"
+    grid = write_grid(tmp_path, text)
     said = genvision("compare", grid, "--out", tmp_path / "runs", "backbone=vit")
     assert said.code == 0, said.err
     record = read_record(tmp_path / "runs" / "vae-convnet" / FILE_NAME)

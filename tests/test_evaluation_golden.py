@@ -27,10 +27,7 @@ def frechet(n: int, extractor: str, file: Path | None = None) -> float:
     asked = config("cifar10", labels=False, validation_fraction=0.0)
     train, test = (data.load(asked, split) for split in ("train", "test"))
     real = replace(test, images=test.images[:n])
-    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    found = score_images(
-        train.images[:n], real, extractor=extractor, weights=str(file) if file else None, device=device
-    )
+    found = score_images(train.images[:n], real, extractor=extractor, weights=str(file) if file else None)
     return found.metrics["frechet"]["value"]
 
 

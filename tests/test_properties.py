@@ -175,11 +175,12 @@ def filled(tree: dict, seed: int, counts: list[int], text: str) -> TrainState:
     return state
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(tree=TREE, seed=st.integers(0, 2**32), counts=st.lists(COUNT, min_size=5, max_size=5), text=st.text(max_size=20))
 def test_a_training_state_of_any_shape_comes_back_to_the_bit(tmp_path_factory, tree, seed, counts, text):
     state, root = filled(tree, seed, counts, text), tmp_path_factory.mktemp("state")
     other = filled(tree, seed + 1, [0] * 5, text)
+    other.total_steps = None  # whatever has been made is not too much
     assert everything(other) != everything(state)
     load(other, save(state, root, text, keep=1), text)
     assert everything(other) == everything(state)

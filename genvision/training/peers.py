@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import re
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -30,7 +31,7 @@ class Peers:
             yield from steps
             return
         while True:
-            faulthandler.dump_traceback_later(patience.total_seconds())
+            faulthandler.dump_traceback_later(patience.total_seconds(), file=sys.__stderr__ or sys.stderr)
             try:
                 step = next(steps, None)
             finally:
