@@ -43,7 +43,7 @@ def test_widths_move_by_whole_heads(trunk, step):
 
 
 @pytest.mark.parametrize("family", FAMILY_ROLES)
-@pytest.mark.parametrize("by", ["params", "macs"])
+@pytest.mark.parametrize("by", ["params", pytest.param("macs", marks=pytest.mark.slow)])
 def test_every_backbone_is_brought_to_the_cost_of_the_first(family, by):
     found = match([*TINY, f"family={family}"], by=by, tolerance=0.05)
     assert [one.backbone for one in found] == list(BACKBONES) and found[0].options == [] and found[0].mismatch == 0
