@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
-from datetime import timedelta
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -47,7 +46,7 @@ def run(config: Config, *, resume: str | None = None, command: str = "") -> RunF
     command  what the user typed, for the record
     """
     follow_launcher()
-    accelerator, peers = make_accelerator(config), Peers()
+    accelerator, peers = make_accelerator(config), Peers(config.run.timeout_minutes)
     folder, config = agreed(lambda: run_folder.resumed(config, resume))
     if folder and folder.state() == "finished":
         accelerator.print(f"{folder.path} is finished already; nothing to do")
@@ -126,21 +125,19 @@ class Experiment:
         self.accelerator.print(header(self.accelerator))
         verb = "resuming" if self.state.step else "starting"
         self.accelerator.print(f"{self.folder.path}: {verb} at step {self.state.step}")
-        with self._metrics_log() as log, Progress(self.state.total_steps, self.state.step, enabled=self.main) as bar:
+        bar = Progress(self.state.total_steps, self.state.step, enabled=self.main)
+        with self._metrics_log() as log, bar, signals.deferred():
             try:
-                with signals.deferred():
-                    steps = train(self.state, self.batches, self.config, self.accelerator)
-                    for report in peers.watched(steps, timedelta(minutes=0.8 * self.config.run.timeout_minutes)):
-                        bar.update(report, self.state.total_steps)
-                        self._freeze_budget()
-                        ends = anywhere(signals.received is not None, self.accelerator)
-                        with signals.at_once(alone=self.accelerator.num_processes == 1):
-                            self._watch(report, log, ends)
-                        if ends:
-                            raise SignalError(signals.received or "a signal to another process")
+                for report in peers.watched(train(self.state, self.batches, self.config, self.accelerator)):
+                    bar.update(report, self.state.total_steps)
+                    self._freeze_budget()
+                    ends = anywhere(signals.received is not None, self.accelerator)
+                    with signals.at_once(alone=self.accelerator.num_processes == 1):
+                        self._watch(report, log, ends)
+                    if ends:
+                        raise SignalError(signals.received or "a signal to another process")
             except SignalError:
-                with signals.deferred():  # Slurm sends a second one
-                    self._save()
+                self._save()  # a second signal is still deferred
                 raise
 
     def _watch(self, report: StepReport, log: MetricsLog | None, ends: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,25 +12,22 @@ from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput, ModelMixin
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from PIL import Image
 from safetensors import SafetensorError
 
 from genvision.config.document import short
 from genvision.config.schema import FAMILY_CONFIGS
 from genvision.errors import ConfigError, RunError
+from genvision.exports import load_network, local_folder, read_index, refuse_unknown
 from genvision.families import FAMILIES, Family
 from genvision.families.autoencoder import Autoencoder
 from genvision.families.latent_codec import AutoencoderCodec, make_codec
-from genvision.networks import NETWORKS
 from genvision.run_folder import runs_below, such_as
 from genvision.sampling.draw import draw_images, log_likelihoods, require_exact
 from genvision.spec import ImageSpec
 from genvision.storage import replacing, storage_error
 from genvision.training import checkpoint
 
-HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "force_download")
 NOTHING: dict[str, Any] = {}  # diffusers takes arguments with a default for settings, the others for modules
 
 
@@ -102,11 +98,11 @@ class ImageGenerationPipeline(DiffusionPipeline):
         is not such an export, or where weights are missing, unexpected or of another shape, TypeError for an argument
         that is not the Hub's.
         """
-        _refuse_unknown(hub)
-        folder = _local_folder(pretrained_model_name_or_path, hub)
-        index = _read_index(folder)
+        refuse_unknown(hub)
+        folder = local_folder(pretrained_model_name_or_path, hub)
+        index = read_index(folder)
         roles = (*FAMILIES[index["family"]].roles, *(FAMILIES["vae"].roles if index.get("codec") else ()))
-        networks = {role: _load_network(folder, role) for role in roles}
+        networks = {role: load_network(folder, role) for role in roles}
         options = {key: index[key] for key in ("family", "options", "spec", "sampling", "codec") if key in index}
         try:
             return cls(**networks, **options)
@@ -195,7 +191,7 @@ def load(path_or_hub_id: str | PathLike, **hub: Any) -> ImageGenerationPipeline:
     A checkpoint takes geometry and options from the model that its run has exported. Raises RunError, ConfigError for
     what can name no model, and TypeError for an argument that is not the Hub's.
     """
-    _refuse_unknown(hub)
+    refuse_unknown(hub)
     if not isinstance(path_or_hub_id, (str, PathLike)):
         raise ConfigError(f"{path_or_hub_id!r} names no model; give a run folder, an exported folder or a Hub id")
     path = Path(path_or_hub_id)
@@ -220,12 +216,6 @@ def load_named(key: str, name: str | PathLike) -> ImageGenerationPipeline:
         raise RunError(f"{key}: {error}") from error
 
 
-def _refuse_unknown(hub: dict) -> None:
-    if unknown := [name for name in hub if name not in HUB_OPTIONS]:
-        remedy = "; move what is loaded with .to(device)" if "device" in unknown else ""
-        raise TypeError(f"load() has no argument {', '.join(unknown)}: it takes {', '.join(HUB_OPTIONS)}{remedy}")
-
-
 def _require_whole(name: str, value: Any, least: int) -> None:
     if not isinstance(value, Integral) or isinstance(value, bool) or not least <= int(value) < 2**63:
         raise ConfigError(f"{name}={value!r}: must be a whole number of at least {least}, and below 2^63")
@@ -242,43 +232,3 @@ def _label_tensor(labels: Any, n: int) -> torch.Tensor | None:
     if given.ndim > 1 or given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
         raise ConfigError(f"labels={short(repr(labels))}: must be a whole number, or a list of one per image")
     return given.long().expand(n) if given.ndim == 0 else given.long()
-
-
-def _local_folder(name: str | PathLike, hub: dict) -> Path:
-    folder = Path(name)
-    if folder.is_dir():
-        return folder
-    try:
-        return Path(snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors", "*.md"], **hub))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        told = f" ({str(error).splitlines()[0]})" if isinstance(error, HfHubHTTPError) else ""  # by the Hub itself
-        near = such_as(runs_below(folder.parent))
-        remedy = f"name a run{near}" if near else "check the path"
-        raise RunError(f"no folder {name} here, and the Hub does not answer for it{told}; {remedy}") from error
-
-
-def _read_index(folder: Path) -> dict:
-    try:
-        index = json.loads((folder / "model_index.json").read_text())
-        missing = {"family", "options", "spec", "sampling"} - index.keys()
-    except (OSError, ValueError, AttributeError) as error:
-        raise RunError(f"{folder} is not an exported model: model_index.json is missing or unreadable") from error
-    if missing or index["family"] not in list(FAMILIES):  # a list is searched for what is no key too
-        raise RunError(f"{folder}/model_index.json was not written by genvision: it lacks its family or options")
-    return index
-
-
-def _load_network(folder: Path, role: str) -> ModelMixin:
-    if not (folder / role).is_dir():  # the Hub would be asked for a model of that name
-        raise RunError(f"{folder} is not a whole export: it has no {role}/; write it again")
-    try:
-        network, info = NETWORKS[role].from_pretrained(
-            folder / role, output_loading_info=True, use_safetensors=True, local_files_only=True
-        )
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise RunError(f"cannot load {folder / role}: {str(error).splitlines()[0]}") from error
-    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if info[problem]:
-            raise RunError(f"{folder / role} has {problem.replace('_', ' ')}: {', '.join(map(str, info[problem][:3]))}")
-    # frozen as a run's averaged weights are: torch multiplies by weights that may want a gradient in another order
-    return network.requires_grad_(False)

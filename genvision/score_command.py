@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -57,7 +57,7 @@ def score_source(
                            of the reference; memorisation of what a run draws by itself leaves its NEAREST there
     options                of the family's sampler; None means the run's own
     """
-    is_run, extras = (source / "config.yaml").is_file(), anchors or memorisation
+    is_run = (source / "config.yaml").is_file()
     if not source.exists():
         raise DataError(f"{source}: nothing lies there; name a run, a folder of PNG files or an NPZ")
     if not is_run and (below := runs_below(source)):
@@ -65,41 +65,74 @@ def score_source(
     if not (reference or is_run):
         raise ConfigError(f"{source} is no run, whose test split could be the reference; give --reference")
     require_extractor(extractor, weights)
+    extras = {"anchors": anchors, "memorisation": memorisation}
+    given = {name: value for name, value in {"seed": seed, **options}.items() if value is not None}
     if is_run:
-        config = RunFolder(source).read_config()
-        pipeline = load(source)
-        family = pipeline.to(own_device()).generator
-        n = num_images or config.score.num_images
-        if not n:
-            raise ConfigError("--num-images is needed: the run itself was not scored")
-        real = reference_set(reference or config.score.reference, config.data, family.spec.shape, n)
-        of_its_data = real.name in (config.data.name, f"{config.data.name}:{config.data.path}")
-        trained_on = _trained_on(RunFolder(source), config) if of_its_data or extras else None
-        training = Training(trained_on, anchors, memorisation) if trained_on and extras else None
-        if training:
-            check_training(training, real, n)
-        elif trained_on and (told := seen_in_training(trained_on, real)):
-            _log.warning("a score counts for little: %s", told)
-        settings = {**pipeline.config.sampling, **asked(family, options)}
-        own = seed in (None, config.sample.seed) and not any(value is not None for value in options.values())
-        seed = config.sample.seed if seed is None else seed
-        images = draw(family, n, seed, settings).images
-        sampling = sampling_protocol(settings, family, seed=seed, ema=config.ema.decay, labels="k mod classes")
+        pair = _drawn(source, reference, num_images, extras, given)
     else:
-        assert reference, "asked for above"
-        if given := sorted(name for name, value in {"seed": seed, **options}.items() if value is not None):
-            flag = given[0].replace("_", "-")
-            raise ConfigError(f"--{flag} is for drawing, and {source} is no run to draw from; leave it out")
-        images, sampling, own = read_images(source), None, False
-        if num_images:
-            require_count(len(images), num_images)
-        plain = _unnamed(reference, images)
-        real = reference_set(reference, plain, images.shape[1:], len(images))
-        training = Training(_training_split(reference, plain), anchors, memorisation) if extras else None
-    scored = score_images(images, real, extractor=extractor, weights=weights, sampling=sampling, training=training)
-    if own and scored.nearest is not None and processes().is_main_process:
+        pair = _read(source, reference or "", num_images, extras, given)
+    scored = score_images(
+        pair.images, pair.real, extractor=extractor, weights=weights, sampling=pair.sampling, training=pair.training
+    )
+    if pair.own and scored.nearest is not None and processes().is_main_process:
         write_nearest(scored.nearest, source / NEAREST)
     return as_json(scored)
+
+
+class _Pair(NamedTuple):
+    """Images (N,C,H,W) uint8 and the real ones that they are scored against.
+
+    training  what to compare both with; None: nothing
+    sampling  that part of the protocol; None: drawn elsewhere
+    own       whether a run drew them by its own seed and options
+    """
+
+    images: torch.Tensor
+    real: data.ImageSet
+    training: Training | None
+    sampling: dict[str, Any] | None = None
+    own: bool = False
+
+
+def _drawn(
+    run: Path, reference: str | None, num_images: int | None, extras: dict[str, bool], given: dict[str, Any]
+) -> _Pair:
+    """What a run draws, by its own seed and options but for those `given`."""
+    config, pipeline = RunFolder(run).read_config(), load(run)
+    family = pipeline.to(own_device()).generator
+    n = num_images or config.score.num_images
+    if not n:
+        raise ConfigError("--num-images is needed: the run itself was not scored")
+    real = reference_set(reference or config.score.reference, config.data, family.spec.shape, n)
+    of_its_data = real.name in (config.data.name, f"{config.data.name}:{config.data.path}")
+    trained_on = _trained_on(RunFolder(run), config) if of_its_data or any(extras.values()) else None
+    training = Training(trained_on, **extras) if trained_on and any(extras.values()) else None
+    if training:
+        check_training(training, real, n)
+    elif trained_on and (told := seen_in_training(trained_on, real)):
+        _log.warning("a score counts for little: %s", told)
+    own = given in ({}, {"seed": config.sample.seed})
+    seed = given.pop("seed", config.sample.seed)
+    settings = {**pipeline.config.sampling, **asked(family, given)}
+    images = draw(family, n, seed, settings).images
+    sampling = sampling_protocol(settings, family, seed=seed, ema=config.ema.decay, labels="k mod classes")
+    return _Pair(images, real, training, sampling, own)
+
+
+def _read(
+    source: Path, reference: str, num_images: int | None, extras: dict[str, bool], given: dict[str, Any]
+) -> _Pair:
+    """The images of a folder or an NPZ. Raises ConfigError for an option, which only what is drawn could have."""
+    if given:
+        flag = min(given).replace("_", "-")
+        raise ConfigError(f"--{flag} is for drawing, and {source} is no run to draw from; leave it out")
+    images = read_images(source)
+    if num_images:
+        require_count(len(images), num_images)
+    plain = _unnamed(reference, images)
+    real = reference_set(reference, plain, images.shape[1:], len(images))
+    training = Training(_training_split(reference, plain), **extras) if any(extras.values()) else None
+    return _Pair(images, real, training)
 
 
 def score_run_reconstructions(

@@ -27,6 +27,7 @@ LAYERS = {
     6: ("sampling",),
     7: ("training", "evaluation"),
     8: (
+        "exports",
         "pipelines",
         "experiment",
         "run_folder",
@@ -50,7 +51,7 @@ LAYERS = {
         "step_time",
     ),
     9: ("analysis",),
-    10: ("cli", "commands", "doctor", "__init__", "__main__"),
+    10: ("cli", "commands", "parsers", "doctor", "__init__", "__main__"),
 }
 # the leaves of the lowest layer, the parts of one run and the commands are open to each other
 UNITS = [set(LAYERS[0]), set(LAYERS[8]), set(LAYERS[10])]
@@ -63,7 +64,14 @@ ROOMS = {
     "accelerate": ("training/", "sampling/", "evaluation/", *(f"{name}.py" for name in UNITS[1])),
     "torch_fidelity": ("evaluation/",),
     "timm": ("evaluation/",),
-    "diffusers": ("layers/", "networks/", "families/diffusion.py", "families/schedulers.py", "pipelines.py"),
+    "diffusers": (
+        "layers/",
+        "networks/",
+        "families/diffusion.py",
+        "families/schedulers.py",
+        "exports.py",
+        "pipelines.py",
+    ),
     "torch": ("*",),
     "yaml": ("config/document.py",),
     "pickle": (),
@@ -129,7 +137,9 @@ def test_what_answers_a_typo_imports_nothing_heavy_at_its_top(file):
     top = ast.Module([node for node in ast.parse((PACKAGE / file).read_text()).body], [])
     statements = [node for node in top.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     names = imports(ast.unparse(ast.Module(statements, [])))
-    light = [f"genvision.{name}" for name in ("errors", "spec", "machine", "interruption", "commands", "cli")]
+    light = [
+        f"genvision.{name}" for name in ("errors", "spec", "machine", "interruption", "commands", "parsers", "cli")
+    ]
     light += ["genvision.config"] if file.startswith("config/") else []
     heavy = {"torch", "torchvision", "numpy", "diffusers", "accelerate", "timm", "matplotlib", "PIL"}
     assert not {name for name in names if name.split(".")[0] in heavy}

@@ -18,7 +18,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from runs import FAMILIES, fresh_launch, genvision, pictures, trained, tree  # noqa: F401
 from safetensors.torch import load_file, save_file
 
-from genvision import load, pipelines
+from genvision import exports, load, pipelines
 from genvision.errors import ConfigError, RunError, StorageError
 from genvision.pipelines import ImageGenerationPipeline, to_pil
 from genvision.sampling import draw_images, log_likelihoods
@@ -207,7 +207,7 @@ def test_what_is_no_model_is_refused(tmp_path):
 
 def test_a_hub_id_loads_what_the_hub_holds(exported, monkeypatch):
     asked = []
-    monkeypatch.setattr(pipelines, "snapshot_download", lambda *a, **k: asked.append((a, k)) or str(exported))
+    monkeypatch.setattr(exports, "snapshot_download", lambda *a, **k: asked.append((a, k)) or str(exported))
     from_hub = load("someone/garments", revision="v1")
     assert torch.equal(from_hub(2, output_type="pt").images, load(exported)(2, output_type="pt").images)
     patterns = ["*.json", "*.safetensors", "*.md"]  # no code, no pickles
@@ -227,7 +227,7 @@ def test_a_hub_that_does_not_help_is_one_line_with_its_own_words_if_it_has_any(m
         raise fault
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pipelines, "snapshot_download", fails)
+    monkeypatch.setattr(exports, "snapshot_download", fails)
     expected = f"no folder someone/garments here, and the Hub does not answer for it{told}; check the path"
     assert refused("someone/garments") == expected
 

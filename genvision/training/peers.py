@@ -21,17 +21,18 @@ ANSWER = timedelta(seconds=10)
 class Peers:
     """The other processes of a run. A group whose call has failed can no longer be used, so there is one to ask in."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_minutes: float) -> None:
+        self._patience = 0.8 * 60 * timeout_minutes  # seconds in one step, before a collective call gives up
         self._group: Any = dist.new_group(backend="gloo") if PartialState().num_processes > 1 else None
 
-    def watched(self, steps: Iterator[T], patience: timedelta) -> Iterator[T]:
-        """The steps as they come. A process of several that is in one for longer than `patience`, because it hangs or
+    def watched(self, steps: Iterator[T]) -> Iterator[T]:
+        """The steps as they come. A process of several that is in one for most of the time-out, because it hangs or
         waits for another that does, writes to stderr where it stands, and goes on."""
         if self._group is None:
             yield from steps
             return
         while True:
-            faulthandler.dump_traceback_later(patience.total_seconds(), file=sys.__stderr__ or sys.stderr)
+            faulthandler.dump_traceback_later(self._patience, file=sys.__stderr__ or sys.stderr)
             try:
                 step = next(steps, None)
             finally:
